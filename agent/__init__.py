@@ -1,0 +1,1 @@
+"""The agent: one on each host. It fetches, verifies, swaps, checks and puts back."""

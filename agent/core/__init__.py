@@ -1,0 +1,1 @@
+"""The agent's pure core: tables and arithmetic, no I/O."""

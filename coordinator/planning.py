@@ -1,0 +1,223 @@
+"""What a deployment would do, gathered from the live picture. It changes and fetches nothing.
+
+What can't be known here is told as not known. What a plan says of a strategy is `core.plan`'s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Literal
+
+from coordinator import rollbacks
+from coordinator.core.longest import longest
+from coordinator.core.plan import Seen, planned_batches, planned_sizes, warnings
+from coordinator.core.plan_id import KINDS, differences, plan_id
+from coordinator.core.task import Target
+from coordinator.core.waves import Place, places
+from coordinator.core.windows import opens_at
+from coordinator.engine import Engine
+from coordinator.fleet import Fleet
+from coordinator.package_sizes import PackageSize
+from coordinator.ports import Clock, InstanceRow, Store
+from protocol.errors import ConflictError
+from protocol.models import DeployParams
+from protocol.plan import DeploymentPlan, PlannedInstance
+from protocol.room import ROOM
+from protocol.strategy import Strategy
+
+_Source = Literal["from_disk", "from_url", "no_target"]
+
+
+class Planner:
+    """Makes plans, and holds a deployment to one."""
+
+    def __init__(self, store: Store, engine: Engine, fleet: Fleet, clock: Clock) -> None:
+        self._store = store
+        self._engine = engine
+        self._fleet = fleet
+        self._clock = clock
+
+    async def plan(
+        self,
+        params: DeployParams,
+        strategy: Strategy | None,
+        digest: str,
+        rows: Sequence[InstanceRow],
+    ) -> DeploymentPlan:
+        """The plan for these rows of the request's instances, with its strategy resolved.
+
+        `digest` is what the package must have, "" if the first download decides it.
+        """
+        now = self._clock.now().wall
+        placed = _placed(strategy, rows)
+        size = self._engine.sizes.of(params.package_url, digest)
+        runs = await rollbacks.running(self._store, rows)
+        release = (params.version, digest)
+        instances = self._instances(release, rows, placed, size, runs)
+        batches = planned_batches(strategy, placed)
+        begins = opens_at(strategy, now) if strategy else None
+        seconds = longest(strategy, [len(one.instances) for one in batches], params.timeout, now)
+        by_id = {row.instance_id: row for row in rows}
+        seen = [_seen(one, by_id[one.instance_id], size) for one in instances]
+        to_fetch = [one.download_bytes for one in instances]
+        return DeploymentPlan(
+            plan=self._id(params, strategy, digest, rows, placed),
+            service=params.service,
+            version=params.version,
+            total_instances=len(rows),
+            strategy=strategy,
+            sizes=planned_sizes(strategy, len(rows)),
+            batches=batches,
+            instances=instances,
+            away=sum(one.away for one in seen),
+            package_bytes=size.package,
+            download_bytes=None if None in to_fetch else sum(filter(None, to_fetch)),
+            begins_at=begins,
+            longest_seconds=seconds,
+            ends_by=None if seconds is None else now + timedelta(seconds=seconds),
+            warnings=[*await self._refusal(params, rows), *warnings(strategy, seen, batches)],
+            made_at=now,
+        )
+
+    def hold_to(
+        self,
+        params: DeployParams,
+        strategy: Strategy | None,
+        digest: str,
+        rows: Sequence[InstanceRow],
+    ) -> None:
+        """Raise `ConflictError` if the request names a plan that it would not be now."""
+        if params.plan is None:
+            return
+        now = self._id(params, strategy, digest, rows, _placed(strategy, rows))
+        if differs := differences(params.plan, now):
+            what = "; ".join(KINDS[kind] for kind in differs)
+            raise ConflictError(
+                f"plan: it is another one by now. Changed since it was made: {what}. Nothing was "
+                "started; ask for the plan again, or leave `plan` out",
+                [{"field": "plan", "changed": kind, "message": KINDS[kind]} for kind in differs],
+            )
+
+    # ---- inside ------------------------------------------------------------
+
+    async def _refusal(self, params: DeployParams, rows: Sequence[InstanceRow]) -> list[str]:
+        """That it would be refused because it leaves no way back, if it would be."""
+        if not params.force:
+            try:
+                await rollbacks.refuse_to_leave_no_way_back(
+                    self._store, rows, service=params.service, version=params.version
+                )
+            except ConflictError as error:
+                return [f"it would be refused now: {error.message}"]
+        return []
+
+    def _id(
+        self,
+        params: DeployParams,
+        strategy: Strategy | None,
+        digest: str,
+        rows: Sequence[InstanceRow],
+        placed: Sequence[Place],
+    ) -> str:
+        request = params.model_dump(mode="json", exclude={"deploy_id", "plan", "strategy"})
+        request["sha256"] = digest
+        return plan_id(
+            {
+                "request": request,
+                "strategy": strategy and strategy.model_dump(mode="json", exclude={"name"}),
+                "batches": [[place.instance_id, place.batch] for place in placed],
+                "hosts": {row.instance_id: [row.host_id, row.service] for row in rows},
+                "versions": {row.instance_id: [row.version, row.digest] for row in rows},
+                "ways": [
+                    row.instance_id
+                    for row in rows
+                    if rollbacks.has_release(row, row.version, row.digest)
+                ],
+                "held": {
+                    row.instance_id: holder
+                    for row in rows
+                    if (holder := self._engine.holder_of(row.instance_id))
+                },
+                "away": [
+                    row.instance_id for row in rows if not self._fleet.host_connected(row.host_id)
+                ],
+            }
+        )
+
+    def _instances(
+        self,
+        release: tuple[str, str],
+        rows: Sequence[InstanceRow],
+        placed: Sequence[Place],
+        size: PackageSize,
+        runs: Mapping[str, Target],
+    ) -> list[PlannedInstance]:
+        by_id = {row.instance_id: row for row in rows}
+        on_disk = {row.instance_id for row in rows if rollbacks.has_release(row, *release)}
+        unpacks = Counter(row.host_id for row in rows if row.instance_id not in on_disk)
+        made = []
+        for place in sorted(placed, key=lambda place: place.turn):
+            row = by_id[place.instance_id]
+            connected = self._fleet.host_connected(row.host_id)
+            source, reason = _back(row, runs.get(row.instance_id))
+            made.append(
+                PlannedInstance(
+                    instance_id=row.instance_id,
+                    host_id=row.host_id,
+                    batch=place.batch,
+                    version=row.version,
+                    digest=row.digest,
+                    connected=connected,
+                    away_since=None if connected else self._fleet.last_seen(row.host_id),
+                    held_by=self._engine.holder_of(row.instance_id),
+                    download_bytes=0 if row.instance_id in on_disk else size.package,
+                    free_bytes=row.free_bytes,
+                    free_bytes_after=_left(row.free_bytes, unpacks[row.host_id], size.unpacked),
+                    back_to=row.version,
+                    back_from=source,
+                    back_reason=reason,
+                )
+            )
+        return made
+
+
+def _placed(strategy: Strategy | None, rows: Sequence[InstanceRow]) -> list[Place]:
+    names = [row.instance_id for row in rows]
+    return places(strategy, names, {row.instance_id: row.metadata for row in rows})
+
+
+def _back(row: InstanceRow, runs: Target | None) -> tuple[_Source, str]:
+    """From where the instance would get what it runs again, and why not from its disk."""
+    if runs is None:
+        return "no_target", "nothing was ever deployed there"
+    way = rollbacks.way_back(row, runs)
+    if way.kept is not None:
+        return "from_disk", ""
+    if way.source is not None:
+        return "from_url", way.problem
+    return "no_target", f"{way.problem}, and no successful task has a URL for it"
+
+
+def _left(free: int | None, releases: int, unpacked: int | None) -> int | None:
+    """What is left of the free bytes when so many releases are unpacked; None if not known."""
+    if free is None or (releases and unpacked is None):
+        return None
+    return max(0, free - releases * (unpacked or 0))
+
+
+def _seen(planned: PlannedInstance, row: InstanceRow, size: PackageSize) -> Seen:
+    wanted = ROOM * planned.download_bytes if planned.download_bytes else 0
+    if planned.download_bytes and size.unpacked:
+        wanted = max(wanted, size.unpacked)
+    return Seen(
+        instance_id=row.instance_id,
+        host_id=row.host_id,
+        metadata=row.metadata,
+        version=row.version,
+        away=not planned.connected,
+        held_by=planned.held_by,
+        can_go_back=planned.back_from != "no_target",
+        short_of_bytes=0 if row.free_bytes is None else max(0, wanted - row.free_bytes),
+    )
