@@ -28,7 +28,6 @@ from coordinator.known import Known
 from coordinator.planning import Planner
 from coordinator.ports import Clock, Store
 from coordinator.strategies import Strategies
-from protocol.errors import InvalidRequestError
 from protocol.models import (
     BatchRollbackParams,
     BatchRollbackResult,
@@ -195,7 +194,6 @@ class Changing:
         version, own = params.target_version, dict[str, Target]()
         source = rollbacks.Source("", "")
         if version == PREVIOUS:
-            _refuse_one_package(params)
             own = (await targets.to_previous(self._store, rows, service)).all_found()
             version = version_of(own)
         else:
@@ -299,17 +297,6 @@ def fingerprint(params: Params) -> str:
         if (added := getattr(params, name, None)) is not None:
             body += f"{name}={added.model_dump_json(exclude_unset=True)}"
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _refuse_one_package(params: InstanceRollbackParams | BatchRollbackParams) -> None:
-    """Raise `InvalidRequestError` if one package is named for what are different versions."""
-    given = [name for name in ("package_url", "sha256") if getattr(params, name)]
-    if given:
-        message = f"must be left out with {PREVIOUS}, which may be different versions"
-        raise InvalidRequestError(
-            "; ".join(f"{name}: {message}" for name in given),
-            [{"field": name, "message": message} for name in given],
-        )
 
 
 def after_cancel(task: Task) -> TaskState:

@@ -6,14 +6,15 @@ additions.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
 from protocol.causes import FailureCause
 from protocol.names import (
     DIGEST_RULE,
     NAME_RULE,
+    PREVIOUS,
     TARGET_RULE,
     VERSION_RULE,
     Digest,
@@ -314,15 +315,35 @@ class RollbackReadiness(Model):
 # ---- 3. rollbacks ----------------------------------------------------------
 
 
+def _for_one_version(given: str | None, info: ValidationInfo) -> str | None:
+    """Refuse one package, or its digest, for what may be different versions."""
+    if given and info.data.get("target_version") == PREVIOUS:
+        raise ValueError(f"can't be given with {PREVIOUS}, which may be different versions")
+    return given
+
+
+_OnePackageUrl = Annotated[PackageUrl | Literal[""], AfterValidator(_for_one_version)]
+_OneDigest = Annotated[Digest, AfterValidator(_for_one_version)]
+_ONE_PACKAGE_FOR_ONE_VERSION: dict[str, JsonValue] = {
+    "if": {"properties": {"target_version": {"const": PREVIOUS}}},
+    "then": {"properties": {"package_url": {"const": ""}, "sha256": {"type": "null"}}},
+}
+"""What `_for_one_version` checks, for the JSON schema."""
+
+
 class InstanceRollbackParams(Params):
     """Reference 3.1: what `rollback_instance` takes."""
 
+    model_config = ConfigDict(json_schema_extra=_ONE_PACKAGE_FOR_ONE_VERSION)
+
     instance_id: InstanceId = Field(description=NAME_RULE)
     target_version: TargetVersion = Field(description=TARGET_RULE)
-    package_url: PackageUrl | Literal[""] = Field("", description=f"{URL_RULE}, or empty")
+    package_url: _OnePackageUrl = Field("", description=f"{URL_RULE}, or empty")
     force: bool = Field(False, description=BOOL_RULE)
     timeout: Timeout = Field(DEFAULT_TIMEOUT, description=TIMEOUT_RULE)
-    sha256: Digest | None = Field(None, description=f"(+) {DIGEST_RULE}: the package must have it")
+    sha256: _OneDigest | None = Field(
+        None, description=f"(+) {DIGEST_RULE}: the package must have it"
+    )
     strategy: Strategy | None = Field(None, description=f"(+) {STRATEGY_RULE}")
 
 
@@ -339,13 +360,17 @@ class RollbackResult(Model):
 class BatchRollbackParams(Params):
     """Reference 3.2: what `rollback_batch` takes."""
 
+    model_config = ConfigDict(json_schema_extra=_ONE_PACKAGE_FOR_ONE_VERSION)
+
     service: ServiceName = Field(description=NAME_RULE)
     target_version: TargetVersion = Field(description=TARGET_RULE)
-    package_url: PackageUrl | Literal[""] = Field("", description=f"{URL_RULE}, or empty")
+    package_url: _OnePackageUrl = Field("", description=f"{URL_RULE}, or empty")
     instances: InstanceIds = Field(description=INSTANCES_RULE)
     force: bool = Field(False, description=BOOL_RULE)
     timeout: Timeout = Field(DEFAULT_TIMEOUT, description=TIMEOUT_RULE)
-    sha256: Digest | None = Field(None, description=f"(+) {DIGEST_RULE}: the package must have it")
+    sha256: _OneDigest | None = Field(
+        None, description=f"(+) {DIGEST_RULE}: the package must have it"
+    )
     strategy: Strategy | None = Field(None, description=f"(+) {STRATEGY_RULE}")
 
 

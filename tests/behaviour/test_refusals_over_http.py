@@ -62,6 +62,27 @@ async def test_bad_input_is_400_that_names_the_field_and_stores_nothing(
     assert await stored(own) == before
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/rollback", bad_input.BATCH),
+        ("/v1/instance/instance-1/rollback", {}),
+    ],
+)
+@pytest.mark.parametrize(
+    "one_package", [{"package_url": bad_input.DEPLOYMENT["package_url"]}, {"sha256": "0" * 64}]
+)
+async def test_one_package_for_what_may_be_different_versions_is_400(
+    own: World, path: str, fields: dict[str, Any], one_package: dict[str, str]
+) -> None:
+    before = await stored(own)
+    body = {**fields, "target_version": "@previous", **one_package}
+    (detail,) = refused(await own.site.ask("POST", path, body), "invalid_request", *one_package)
+    assert detail["field"] in one_package
+    assert "can't be given with @previous" in detail["message"]
+    assert await stored(own) == before
+
+
 async def test_missing_fields_are_named(own: World) -> None:
     answer = await own.site.ask("POST", "/v1/deployment", {})
     details = refused(answer, "invalid_request")

@@ -369,8 +369,10 @@ async def test_an_instance_without_a_previous_version_is_named(world: World) -> 
 async def test_previous_takes_no_package(world: World) -> None:
     place = await world.place("v1")
     url = world.put("v1")
-    with pytest.raises(InvalidRequestError, match=r"^package_url: must be left out with @previous"):
+    with pytest.raises(InvalidRequestError, match=r"^package_url: can't be given with @previous"):
         await world.roll_back("@previous", place, package_url=url)
+    with pytest.raises(InvalidRequestError, match=r"^sha256: can't be given with @previous"):
+        await world.roll_back("@previous", place, sha256="0" * 64)
 
 
 # ---- what a strategy does by itself ------------------------------------------

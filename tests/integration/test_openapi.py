@@ -120,10 +120,15 @@ async def test_refusals_fit_what_is_described(
     fits(response["content"]["application/json"]["schema"], answer.body)
 
 
+def validator_of(path: str) -> jsonschema_rs.Draft202012Validator:
+    """What checks the body of a POST to this path."""
+    schema = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return jsonschema_rs.Draft202012Validator(whole)
+
+
 def test_the_schema_of_a_deployment_refuses_what_the_model_refuses() -> None:
-    schema = DOCUMENT["paths"]["/v1/deployment"]["post"]["requestBody"]["content"]
-    whole = {**schema["application/json"]["schema"], "components": DOCUMENT["components"]}
-    validator = jsonschema_rs.Draft202012Validator(whole)
+    validator = validator_of("/v1/deployment")
     assert validator.is_valid(DEPLOYMENT)
     changes: list[dict[str, Any]] = [
         {"service": "a/b"},
@@ -134,3 +139,22 @@ def test_the_schema_of_a_deployment_refuses_what_the_model_refuses() -> None:
     ]
     for change in changes:
         assert not validator.is_valid({**DEPLOYMENT, **change}), change
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/rollback", {"service": "user-service", "instances": ["instance-1"]}),
+        ("/v1/instance/{instance_id}/rollback", {}),
+    ],
+)
+def test_the_schema_of_a_rollback_knows_that_previous_takes_no_package(
+    path: str, fields: dict[str, Any]
+) -> None:
+    validator = validator_of(path)
+    for version, takes_one in (("v1", True), ("@previous", False)):
+        body = {**fields, "target_version": version}
+        assert validator.is_valid(body)
+        assert validator.is_valid({**body, "package_url": "", "sha256": None})
+        for one_package in ({"package_url": DEPLOYMENT["package_url"]}, {"sha256": "0" * 64}):
+            assert validator.is_valid({**body, **one_package}) is takes_one
