@@ -17,7 +17,7 @@ from coordinator.core.waits import rfc3339
 from coordinator.fleet import Fleet
 from coordinator.ports import InstanceRow, Store
 from coordinator.rollbacks import WaysBack, never_ran, previous_version
-from protocol.models import InstanceReadiness, RollbackReadiness
+from protocol.readiness import InstanceReadiness, RollbackReadiness
 
 
 class Readiness:

@@ -38,26 +38,24 @@ from coordinator.views import (
 )
 from protocol import __version__
 from protocol.errors import InvalidRequestError, UnavailableError
+from protocol.events import Event
+from protocol.lists import DeploymentList, RollbackList, ServiceList
 from protocol.models import (
     PERIODS,
-    DeploymentList,
     DeployStatus,
-    Event,
     HistoryEntry,
     InstanceQueryParams,
     InstanceStats,
     InstanceVersion,
-    RollbackList,
-    RollbackReadiness,
     RollbackStatus,
     ServiceInstances,
-    ServiceList,
     ServiceVersions,
     SystemHealth,
     SystemStats,
     VersionHistory,
 )
 from protocol.params import parse_params
+from protocol.readiness import RollbackReadiness
 from protocol.states import InstanceStatus, TaskKind, TaskState
 from protocol.strategy import StrategyList
 from protocol.timeline import TaskTimeline

@@ -17,16 +17,14 @@ from coordinator.engine import Engine
 from coordinator.fleet import Fleet
 from coordinator.ports import InstanceRow, TaskSummary, TokenRow
 from protocol.access import Token
+from protocol.lists import DeploySummary, RollbackSummary, ServiceSummary
 from protocol.models import (
     AssignmentStatus,
     DeployStatus,
-    DeploySummary,
     InstanceVersion,
     RollbackStatus,
-    RollbackSummary,
     Rollout,
     ServiceInstance,
-    ServiceSummary,
     TaskStats,
 )
 from protocol.releases import PrefetchStatus, PrefetchSummary

@@ -1,20 +1,19 @@
 """The documented parameters and results, with their documented names and JSON names.
 
 Sections in the docstrings are those of the interface reference. Fields marked (+) are
-additions.
+additions. What was added as a whole stands in files of its own: `lists`, `readiness`, `events`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo
+from pydantic import ConfigDict, Field
 
 from protocol.causes import FailureCause
 from protocol.names import (
     DIGEST_RULE,
     NAME_RULE,
-    PREVIOUS,
     TARGET_RULE,
     VERSION_RULE,
     Digest,
@@ -31,11 +30,14 @@ from protocol.params import (
     INSTANCES_RULE,
     LIMIT_RULE,
     OFFSET_RULE,
+    ONE_PACKAGE_FOR_ONE_VERSION,
     TIMEOUT_RULE,
     URL_RULE,
     InstanceIds,
     Limit,
     Offset,
+    OneDigest,
+    OnePackageUrl,
     PackageUrl,
     Params,
     Timeout,
@@ -174,27 +176,6 @@ class DeployCancelResult(Model):
     cancelled_at: Time
 
 
-class DeploySummary(Model):
-    """(+) One row of the list of deployments."""
-
-    deploy_id: str
-    service: str
-    version: str
-    status: TaskState
-    progress: TaskProgress
-    started_at: Time
-    updated_at: Time
-
-
-class DeploymentList(Model):
-    """(+) Deployments, newest first."""
-
-    deployments: list[DeploySummary]
-    total: int
-    limit: int
-    offset: int
-
-
 # ---- 2. versions -----------------------------------------------------------
 
 
@@ -280,68 +261,20 @@ class VersionHistory(Model):
     total: int
 
 
-class InstanceReadiness(Model):
-    """(+) Whether one instance could go back to a version, and from where."""
-
-    instance_id: str
-    host_id: str
-    connected: bool = Field(description="false: its agent is silent, and this is its last word")
-    current_version: str
-    version: str = Field(description='to which it would go back; "" if there is none')
-    source: Literal["from_disk", "from_url", "no_target"] = Field(
-        description="from the host's own disk, by download from the URL of the version's last "
-        "successful task, or not at all"
-    )
-    digest: str = Field(description='SHA-256 of the package it would be; "" if that is not known')
-    proven_ago: float | None = Field(
-        description="seconds since the host last found the release on its disk whole; none if it "
-        "never told of that, or if it is not on its disk"
-    )
-    reason: str = Field(description="for people: what this rests on, or what is missing")
-
-
-class RollbackReadiness(Model):
-    """(+) For every instance of a service, whether and from where it could go back."""
-
-    service: str
-    version: str = Field(description='the version that was asked for; "": for each its last one')
-    instances: list[InstanceReadiness]
-    from_disk: int
-    from_url: int
-    no_target: int
-    updated_at: Time
-
-
 # ---- 3. rollbacks ----------------------------------------------------------
-
-
-def _for_one_version(given: str | None, info: ValidationInfo) -> str | None:
-    """Refuse one package, or its digest, for what may be different versions."""
-    if given and info.data.get("target_version") == PREVIOUS:
-        raise ValueError(f"can't be given with {PREVIOUS}, which may be different versions")
-    return given
-
-
-_OnePackageUrl = Annotated[PackageUrl | Literal[""], AfterValidator(_for_one_version)]
-_OneDigest = Annotated[Digest, AfterValidator(_for_one_version)]
-_ONE_PACKAGE_FOR_ONE_VERSION: dict[str, JsonValue] = {
-    "if": {"properties": {"target_version": {"const": PREVIOUS}}},
-    "then": {"properties": {"package_url": {"const": ""}, "sha256": {"type": "null"}}},
-}
-"""What `_for_one_version` checks, for the JSON schema."""
 
 
 class InstanceRollbackParams(Params):
     """Reference 3.1: what `rollback_instance` takes."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_PACKAGE_FOR_ONE_VERSION)
+    model_config = ConfigDict(json_schema_extra=ONE_PACKAGE_FOR_ONE_VERSION)
 
     instance_id: InstanceId = Field(description=NAME_RULE)
     target_version: TargetVersion = Field(description=TARGET_RULE)
-    package_url: _OnePackageUrl = Field("", description=f"{URL_RULE}, or empty")
+    package_url: OnePackageUrl = Field("", description=f"{URL_RULE}, or empty")
     force: bool = Field(False, description=BOOL_RULE)
     timeout: Timeout = Field(DEFAULT_TIMEOUT, description=TIMEOUT_RULE)
-    sha256: _OneDigest | None = Field(
+    sha256: OneDigest | None = Field(
         None, description=f"(+) {DIGEST_RULE}: the package must have it"
     )
     strategy: Strategy | None = Field(None, description=f"(+) {STRATEGY_RULE}")
@@ -360,15 +293,15 @@ class RollbackResult(Model):
 class BatchRollbackParams(Params):
     """Reference 3.2: what `rollback_batch` takes."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_PACKAGE_FOR_ONE_VERSION)
+    model_config = ConfigDict(json_schema_extra=ONE_PACKAGE_FOR_ONE_VERSION)
 
     service: ServiceName = Field(description=NAME_RULE)
     target_version: TargetVersion = Field(description=TARGET_RULE)
-    package_url: _OnePackageUrl = Field("", description=f"{URL_RULE}, or empty")
+    package_url: OnePackageUrl = Field("", description=f"{URL_RULE}, or empty")
     instances: InstanceIds = Field(description=INSTANCES_RULE)
     force: bool = Field(False, description=BOOL_RULE)
     timeout: Timeout = Field(DEFAULT_TIMEOUT, description=TIMEOUT_RULE)
-    sha256: _OneDigest | None = Field(
+    sha256: OneDigest | None = Field(
         None, description=f"(+) {DIGEST_RULE}: the package must have it"
     )
     strategy: Strategy | None = Field(None, description=f"(+) {STRATEGY_RULE}")
@@ -421,28 +354,6 @@ class RollbackCancelResult(Model):
     cancelled_at: Time
 
 
-class RollbackSummary(Model):
-    """(+) One row of the list of rollbacks."""
-
-    rollback_id: str
-    service: str
-    target_version: str
-    rollback_type: Literal["single", "batch"]
-    status: TaskState
-    progress: TaskProgress
-    started_at: Time
-    updated_at: Time
-
-
-class RollbackList(Model):
-    """(+) Rollbacks, newest first."""
-
-    rollbacks: list[RollbackSummary]
-    total: int
-    limit: int
-    offset: int
-
-
 # ---- 4. system -------------------------------------------------------------
 
 
@@ -482,31 +393,3 @@ class SystemStats(Model):
     rollbacks: TaskStats
     instances: InstanceStats
     timestamp: Time
-
-
-class ServiceSummary(Model):
-    """(+) One row of the list of services."""
-
-    service: str
-    instances: int
-    running: int
-    connected: int
-    version_summary: dict[str, int]
-
-
-class ServiceList(Model):
-    """(+) Services by name."""
-
-    services: list[ServiceSummary]
-    total: int
-    limit: int
-    offset: int
-
-
-class Event(Model):
-    """(+) One server-sent event: one change of a task, an assignment or an instance."""
-
-    seq: int
-    at: Time
-    kind: Literal["task", "assignment", "instance"]
-    data: dict[str, Any]

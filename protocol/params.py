@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -17,14 +17,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_serializer,
 )
 
 from protocol.errors import InvalidRequestError
-from protocol.names import InstanceId, ServicePattern
+from protocol.names import PREVIOUS, Digest, InstanceId, ServicePattern
 
 MAX_INSTANCES = 20_000
 MAX_URL = 8_000
@@ -70,6 +72,13 @@ def _all_different(texts: list[str]) -> list[str]:
     return texts
 
 
+def _for_one_version(given: str | None, info: ValidationInfo) -> str | None:
+    """Refuse one package, or its digest, for what may be different versions."""
+    if given and info.data.get("target_version") == PREVIOUS:
+        raise ValueError(f"can't be given with {PREVIOUS}, which may be different versions")
+    return given
+
+
 PackageUrl = Annotated[
     str,
     AfterValidator(check_package_url),
@@ -81,6 +90,14 @@ PackageUrl = Annotated[
         }
     ),
 ]
+OnePackageUrl = Annotated[PackageUrl | Literal[""], AfterValidator(_for_one_version)]
+OneDigest = Annotated[Digest, AfterValidator(_for_one_version)]
+ONE_PACKAGE_FOR_ONE_VERSION: dict[str, JsonValue] = {
+    "if": {"properties": {"target_version": {"const": PREVIOUS}}},
+    "then": {"properties": {"package_url": {"const": ""}, "sha256": {"type": "null"}}},
+}
+"""What these two look at in the field beside them, for the JSON schema."""
+
 InstanceIds = Annotated[
     list[InstanceId],
     Field(min_length=1, max_length=MAX_INSTANCES, json_schema_extra={"uniqueItems": True}),

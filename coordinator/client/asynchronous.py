@@ -31,25 +31,22 @@ from protocol.access import (
     TokenParams,
 )
 from protocol.errors import UnavailableError
+from protocol.events import Event
 from protocol.evidence import AuditList, AuditVerdict
+from protocol.lists import DeploymentList, RollbackList, ServiceList
 from protocol.models import (
     BatchRollbackParams,
     BatchRollbackResult,
     DeployCancelResult,
-    DeploymentList,
     DeployParams,
     DeployResult,
     DeployStatus,
-    Event,
     InstanceQueryParams,
     InstanceRollbackParams,
     RollbackCancelResult,
-    RollbackList,
-    RollbackReadiness,
     RollbackResult,
     RollbackStatus,
     ServiceInstances,
-    ServiceList,
     ServiceVersions,
     SystemHealth,
     SystemStats,
@@ -57,6 +54,7 @@ from protocol.models import (
 )
 from protocol.params import parse_params
 from protocol.plan import DeploymentPlan
+from protocol.readiness import RollbackReadiness
 from protocol.releases import (
     Pin,
     PinList,

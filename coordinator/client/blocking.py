@@ -24,31 +24,29 @@ from protocol.access import (
     TokenList,
     TokenParams,
 )
+from protocol.events import Event
 from protocol.evidence import AuditList, AuditVerdict
+from protocol.lists import DeploymentList, RollbackList, ServiceList
 from protocol.models import (
     BatchRollbackParams,
     BatchRollbackResult,
     DeployCancelResult,
-    DeploymentList,
     DeployParams,
     DeployResult,
     DeployStatus,
-    Event,
     InstanceQueryParams,
     InstanceRollbackParams,
     RollbackCancelResult,
-    RollbackList,
-    RollbackReadiness,
     RollbackResult,
     RollbackStatus,
     ServiceInstances,
-    ServiceList,
     ServiceVersions,
     SystemHealth,
     SystemStats,
     VersionHistory,
 )
 from protocol.plan import DeploymentPlan
+from protocol.readiness import RollbackReadiness
 from protocol.releases import (
     Pin,
     PinList,

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pydantic import ValidationError
 
 from protocol.errors import UnavailableError
-from protocol.models import Event
+from protocol.events import Event
 
 
 async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[Event]:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from coordinator.http.params import MAX_SEQUENCE, EventsParams
 from protocol.errors import FerrymanError, InvalidRequestError
-from protocol.models import Event
+from protocol.events import Event
 
 _log = logging.getLogger(__name__)
 

@@ -25,20 +25,18 @@ from protocol.access import (
 )
 from protocol.api import CoordinatorAPI
 from protocol.errors import FerrymanError
+from protocol.events import Event
 from protocol.evidence import AuditList, AuditVerdict
+from protocol.lists import DeploymentList, RollbackList, ServiceList
 from protocol.models import (
     BatchRollbackResult,
-    DeploymentList,
     DeployParams,
     DeployResult,
     DeployStatus,
-    Event,
-    RollbackList,
-    RollbackReadiness,
     RollbackStatus,
-    ServiceList,
 )
 from protocol.plan import DeploymentPlan
+from protocol.readiness import RollbackReadiness
 from protocol.releases import (
     Pin,
     PinList,

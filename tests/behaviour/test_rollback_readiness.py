@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import ConflictError, InvalidRequestError, NotFoundError
-from protocol.models import InstanceReadiness, RollbackReadiness
+from protocol.readiness import InstanceReadiness, RollbackReadiness
 from protocol.states import InstanceStatus, TaskState
 from tests.behaviour.world import OFTEN, Place, World, asked
 from tests.parts.packages import sha256

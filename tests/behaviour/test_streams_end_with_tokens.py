@@ -11,7 +11,7 @@ from coordinator.client import AsyncClient
 from coordinator.http.events import PACE
 from protocol.access import TokenParams
 from protocol.errors import UnauthenticatedError, UnavailableError
-from protocol.models import Event
+from protocol.events import Event
 from tests.behaviour.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

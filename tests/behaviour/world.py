@@ -292,6 +292,10 @@ async def _look(status: Awaitable[DeployStatus], place: Place) -> AssignmentStat
     return part_of(await status, place)
 
 
+def phases(status: DeployStatus | RollbackStatus) -> list[Phase]:
+    return [part.phase for part in status.instances]
+
+
 def part_of(
     status: DeployStatus | RollbackStatus | PrefetchStatus, place: Place
 ) -> AssignmentStatus:

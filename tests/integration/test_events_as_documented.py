@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from protocol.models import Event
+from protocol.events import Event
 from tests.integration.test_openapi import DOCUMENT, fits, resolve
 from tests.parts.http_server import Door, served
 from tests.parts.plausible import AT

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from coordinator.http.events import Pace
-from protocol.models import Event
+from protocol.events import Event
 from tests.parts.http_server import Door, served, until
 from tests.parts.plausible import event
 

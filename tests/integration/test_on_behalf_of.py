@@ -17,7 +17,7 @@ from coordinator.ports import Changes, EventRow
 from coordinator.reception import Reception
 from coordinator.service import CoordinatorService
 from coordinator.token_ends import TokenEnds
-from protocol.models import Event
+from protocol.events import Event
 from tests.contract.rows import NOW, ended, instance
 from tests.lab.model.coordinator import LoopClock, NoBeliefs, NoRenewals
 from tests.parts.memory_store import MemoryStore

@@ -17,8 +17,8 @@ import pytest_asyncio
 from coordinator.client import AsyncClient
 from protocol.access import TokenParams
 from protocol.errors import UnauthenticatedError
+from protocol.events import Event
 from protocol.messages import Step
-from protocol.models import Event
 from protocol.states import InstanceStatus, TaskState
 from tests.lab.fleet import AGENT, COORDINATOR, STATE, FleetOnHosts, fleet_on_hosts, main_pid
 from tests.lab.host import SystemdHost

@@ -21,10 +21,10 @@ from typing import Self
 from coordinator.app import Coordinator, serve
 from coordinator.config import DiscoverySettings, Settings
 from protocol.access import TokenParams
+from protocol.events import Event
 from protocol.models import (
     AssignmentStatus,
     DeployParams,
-    Event,
     InstanceQueryParams,
     InstanceRollbackParams,
     ServiceInstance,

@@ -12,7 +12,7 @@ from coordinator.cli.text import instances, span
 from protocol.errors import ConflictError
 
 if TYPE_CHECKING:
-    from protocol.models import RollbackReadiness
+    from protocol.readiness import RollbackReadiness
 
 
 @click.command("ready", cls=Command)

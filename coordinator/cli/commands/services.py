@@ -11,7 +11,7 @@ from coordinator.cli.output import note, print_table
 from coordinator.cli.session import Command, Session, pass_session
 
 if TYPE_CHECKING:
-    from protocol.models import ServiceList
+    from protocol.lists import ServiceList
 
 
 @click.command("services", cls=Command)

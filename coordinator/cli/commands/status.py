@@ -18,7 +18,7 @@ from coordinator.cli.waiting import Waiting
 if TYPE_CHECKING:
     from coordinator.cli.tasks import Status
     from coordinator.client import AsyncClient
-    from protocol.models import DeploymentList, RollbackList
+    from protocol.lists import DeploymentList, RollbackList
     from protocol.releases import PrefetchList
 
 NEWEST = 20
