@@ -27,7 +27,7 @@ BODY_WITHIN: Final = 60.0
 
 
 LONGEST_NAME: Final = 128
-"""Characters of a field's name that a refusal repeats."""
+"""Characters of a name that a refusal repeats."""
 
 EXACT: Final = 2**53
 """Below it every whole number is one in floating point, too."""
@@ -55,7 +55,8 @@ def made_params(
     fields = _object(body, route)
     for field, value in in_path.items():
         if field in fields and fields[field] != value:
-            raise _wrong(field, f"must be {value}, as in the path, or be left out")
+            shown = one_line(value, LONGEST_NAME)
+            raise _wrong(field, f"must be {shown}, as in the path, or be left out")
     return parse_params(route.params, {**fields, **in_path})
 
 

@@ -14,10 +14,12 @@ from coordinator.http.host_routes import AGENTS, HOSTS
 from coordinator.http.release_routes import RELEASES
 from coordinator.http.route import Answer, Asked, Route
 from coordinator.http.steering_routes import STEERING_DEPLOYMENTS, STEERING_ROLLBACKS
-from protocol import access, models
+from protocol import access, lists, models
 from protocol.errors import ConflictError, NotFoundError, UnavailableError
+from protocol.events import Event
 from protocol.evidence import AuditList, AuditListParams, AuditVerdict, AuditVerifyParams
 from protocol.plan import DeploymentPlan
+from protocol.readiness import RollbackReadiness
 from protocol.strategy import StrategyList
 from protocol.timeline import TaskTimeline
 
@@ -66,7 +68,7 @@ DEPLOYMENTS: Final = (
         summary="List deployments, newest first",
         success="One page of deployments",
         params=arguments.TaskListParams,
-        result=models.DeploymentList,
+        result=lists.DeploymentList,
         call=lambda asked: asked.doors.list_deployments(**asked.params.model_dump()),
     ),
     Route(
@@ -142,7 +144,7 @@ VERSIONS: Final = (
         summary="Tell for every instance whether and from where it could go back",
         success="The ways back, by instance and counted",
         params=arguments.RollbackReadinessParams,
-        result=models.RollbackReadiness,
+        result=RollbackReadiness,
         call=lambda asked: asked.doors.get_rollback_readiness(
             asked.params.service_name, asked.params.version
         ),
@@ -197,7 +199,7 @@ ROLLBACKS: Final = (
         summary="List rollbacks, newest first",
         success="One page of rollbacks",
         params=arguments.TaskListParams,
-        result=models.RollbackList,
+        result=lists.RollbackList,
         call=lambda asked: asked.doors.list_rollbacks(**asked.params.model_dump()),
     ),
     Route(
@@ -266,7 +268,7 @@ SYSTEM: Final = (
         summary="List services",
         success="One page of services",
         params=arguments.ServiceListParams,
-        result=models.ServiceList,
+        result=lists.ServiceList,
         call=lambda asked: asked.doors.list_services(**asked.params.model_dump()),
     ),
     Route(
@@ -285,7 +287,7 @@ SYSTEM: Final = (
         summary="Follow every change of a task, an assignment or an instance",
         success="Server-sent events: `id` is the number, `event` the kind, `data` an Event",
         params=http.EventsParams,
-        result=models.Event,
+        result=Event,
         answer=Answer.EVENTS,
     ),
 )

@@ -254,3 +254,10 @@ async def test_a_rollback_whose_body_names_another_instance_than_its_path_is_400
     answer = await own.site.ask("POST", f"/v1/instance/{place.id}/rollback", body)
     (detail,) = refused(answer, "invalid_request", "instance_id")
     assert detail["field"] == "instance_id"
+
+
+async def test_a_path_that_the_body_contradicts_is_told_on_one_printable_line(own: World) -> None:
+    body = {"instance_id": "another", "target_version": "v1"}
+    answer = await own.site.ask("POST", "/v1/instance/one%0Atwo%1B[2J/rollback", body)
+    (detail,) = refused(answer, "invalid_request", r"one\ntwo\x1b[2J")
+    assert detail["message"].isprintable()

@@ -13,8 +13,11 @@ from coordinator.ports import TokenRow
 from protocol import access
 from protocol import models as m
 from protocol.errors import FerrymanError, NotFoundError, UnauthenticatedError
+from protocol.events import Event
 from protocol.evidence import AuditList, AuditVerdict
+from protocol.lists import DeploymentList, RollbackList, ServiceList
 from protocol.plan import DeploymentPlan
+from protocol.readiness import RollbackReadiness
 from protocol.releases import (
     Pin,
     PinList,
@@ -58,8 +61,8 @@ class FakeDoors(Doors):
         self.asked: list[tuple[Any, ...]] = []
         self.fails: Exception | None = None
         self.is_ready = True
-        self.stored: list[m.Event] = []
-        self.live: asyncio.Queue[m.Event | None] = asyncio.Queue()
+        self.stored: list[Event] = []
+        self.live: asyncio.Queue[Event | None] = asyncio.Queue()
         self.revoked: set[str] = set()
         self.revoke_after_next = ""
         """A token that is revoked once it was looked at."""
@@ -280,21 +283,21 @@ class FakeDoors(Doors):
 
     async def list_deployments(
         self, *, service: str = "", status: str = "", limit: int = 100, offset: int = 0
-    ) -> m.DeploymentList:
+    ) -> DeploymentList:
         self._asked("list_deployments", service, status, limit, offset)
-        return m.DeploymentList(deployments=[DEPLOYMENT], total=1, limit=limit, offset=offset)
+        return DeploymentList(deployments=[DEPLOYMENT], total=1, limit=limit, offset=offset)
 
     async def list_rollbacks(
         self, *, service: str = "", status: str = "", limit: int = 100, offset: int = 0
-    ) -> m.RollbackList:
+    ) -> RollbackList:
         self._asked("list_rollbacks", service, status, limit, offset)
-        return m.RollbackList(rollbacks=[], total=0, limit=limit, offset=offset)
+        return RollbackList(rollbacks=[], total=0, limit=limit, offset=offset)
 
     async def get_rollback_readiness(
         self, service_name: str, version: str = ""
-    ) -> m.RollbackReadiness:
+    ) -> RollbackReadiness:
         self._asked("get_rollback_readiness", service_name, version)
-        return m.RollbackReadiness(
+        return RollbackReadiness(
             service=service_name,
             version=version,
             instances=[READINESS],
@@ -306,9 +309,9 @@ class FakeDoors(Doors):
 
     async def list_services(
         self, *, version: str = "", limit: int = 100, offset: int = 0
-    ) -> m.ServiceList:
+    ) -> ServiceList:
         self._asked("list_services", version, limit, offset)
-        return m.ServiceList(services=[], total=0, limit=limit, offset=offset)
+        return ServiceList(services=[], total=0, limit=limit, offset=offset)
 
     async def list_strategies(self) -> StrategyList:
         self._asked("list_strategies")
@@ -477,7 +480,7 @@ class FakeDoors(Doors):
     def ready(self) -> bool:
         return self.is_ready
 
-    async def events(self, after: int | None) -> AsyncIterator[m.Event]:
+    async def events(self, after: int | None) -> AsyncIterator[Event]:
         self.asked.append(("events", after))
         self.streams += 1
         try:

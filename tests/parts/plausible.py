@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 from protocol import access
 from protocol import models as m
+from protocol.events import Event
 from protocol.evidence import AuditEntry, AuditVerdict
+from protocol.lists import DeploySummary
 from protocol.plan import DeploymentPlan, PlannedBatch, PlannedInstance
+from protocol.readiness import InstanceReadiness
 from protocol.releases import Pin
 from protocol.states import HostState, InstanceStatus, Phase, RotationPhase, TaskState
 from protocol.strategy import (
@@ -98,7 +101,7 @@ INSTANCE = m.ServiceInstance(
     last_heartbeat=AT,
     metadata={"zone": "a"},
 )
-READINESS = m.InstanceReadiness(
+READINESS = InstanceReadiness(
     instance_id="instance-1",
     host_id="host-a",
     connected=True,
@@ -121,7 +124,7 @@ HEALTH = m.SystemHealth(
     timestamp=AT,
 )
 PIN = Pin(service=SERVICE, version="v1", created_at=AT, created_by="ci", instances=2, on_disk=1)
-DEPLOYMENT = m.DeploySummary(
+DEPLOYMENT = DeploySummary(
     deploy_id="deploy-1",
     service=SERVICE,
     version="v1",
@@ -202,8 +205,8 @@ STRATEGIES = StrategyList(
 )
 
 
-def event(seq: int) -> m.Event:
-    return m.Event(seq=seq, at=AT, kind="task", data={"task_id": f"deploy-{seq}", "note": "a\nb"})
+def event(seq: int) -> Event:
+    return Event(seq=seq, at=AT, kind="task", data={"task_id": f"deploy-{seq}", "note": "a\nb"})
 
 
 def host(host_id: str, state: HostState) -> access.Host:
