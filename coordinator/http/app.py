@@ -6,7 +6,9 @@ It serves; it does not listen. The agents' websocket is handed in.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import web
@@ -129,11 +131,16 @@ def _events(doors: Doors, route: Route, closing: asyncio.Event, pace: Pace) -> H
 
 
 def _document(doors: Doors, route: Route) -> Handler:
-    made = document(ROUTES)
-
     async def serve(request: web.Request) -> web.StreamResponse:
         await admit(doors, request, route)
         await read_params(request, route)
-        return web.json_response(made)
+        text = await asyncio.to_thread(_described)
+        return web.Response(text=text, content_type="application/json")
 
     return serve
+
+
+@cache
+def _described() -> str:
+    """The routes as OpenAPI has them: made when somebody asks first, as it takes a moment."""
+    return json.dumps(document(ROUTES))
