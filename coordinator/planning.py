@@ -58,7 +58,7 @@ class Planner:
         instances = self._instances(release, rows, placed, size, runs)
         batches = planned_batches(strategy, placed)
         begins = opens_at(strategy, now) if strategy else None
-        seconds = longest(strategy, [len(one.instances) for one in batches], params.timeout, now)
+        takes = longest(strategy, [len(one.instances) for one in batches], params.timeout, now)
         by_id = {row.instance_id: row for row in rows}
         seen = [_seen(one, by_id[one.instance_id], size) for one in instances]
         to_fetch = [one.download_bytes for one in instances]
@@ -75,8 +75,9 @@ class Planner:
             package_bytes=size.package,
             download_bytes=None if None in to_fetch else sum(filter(None, to_fetch)),
             begins_at=begins,
-            longest_seconds=seconds,
-            ends_by=None if seconds is None else now + timedelta(seconds=seconds),
+            longest_seconds=takes.seconds,
+            longest_reason=takes.reason,
+            ends_by=None if takes.seconds is None else now + timedelta(seconds=takes.seconds),
             warnings=[*await self._refusal(params, rows), *warnings(strategy, seen, batches)],
             made_at=now,
         )

@@ -93,8 +93,9 @@ class DeploymentPlan(Model):
     begins_at: Time | None = Field(description="when something may begin; none: now")
     longest_seconds: float | None = Field(
         description="after so long it has ended, if nobody pauses it and no host loses what it had "
-        "prepared; none: no limit, it waits for a promotion"
+        "prepared; none: that is not known"
     )
+    longest_reason: str = Field(description='for people: why that is not known; "" if it is')
     ends_by: Time | None = Field(description="the same as a time, if it began now")
     warnings: list[str] = Field(description="for people: what would probably not be meant so")
     made_at: Time

@@ -75,7 +75,7 @@ def _fields(plan: DeploymentPlan) -> list[tuple[str, object]]:
 
 def _end(plan: DeploymentPlan) -> str:
     if plan.longest_seconds is None:
-        return "no limit: somebody has to promote the canary"
+        return plan.longest_reason
     return f"within {duration(plan.longest_seconds)}, by {when(plan.ends_by)}"
 
 

@@ -175,6 +175,17 @@ async def test_a_window_tells_when_it_begins(world: World) -> None:
     assert (plan.ends_by - strategy.not_before).total_seconds() == pytest.approx(180, abs=0.01)
 
 
+async def test_an_end_after_more_windows_than_are_counted_is_not_known(world: World) -> None:
+    places = await world.places(14)
+    minutes = [{"begin": f"22:{at:02}", "until": f"22:{at + 1:02}"} for at in range(0, 60, 2)]
+    strategy = Strategy.model_validate({"windows": minutes, "max_parallel": 1})
+    plan = await plan_of(world, world.params("v1", *places, strategy=strategy, timeout=86_400))
+    assert (plan.longest_seconds, plan.ends_by) == (None, None)
+    assert plan.longest_reason == "not known: it may need more windows than are counted"
+    one = await plan_of(world, world.params("v1", places[0], strategy=strategy))
+    assert (one.longest_seconds is not None, one.longest_reason) == (True, "")
+
+
 async def test_what_could_not_be_deployed_has_no_plan(world: World) -> None:
     place = await world.place()
     other = await world.place(service=f"other-{world.number}")

@@ -190,7 +190,7 @@ def test_every_rollout_ends_within_its_bounds(strategy: Strategy, imagined: Imag
     assert outcome.most_at_work <= sizes(strategy, imagined.instances).parallel
     at_once = strategy.model_copy(update={"promote": "auto"})
     batches = [batch.instances for batch in outcome.batches]
-    at_most = longest(at_once, batches, imagined.timeout, BEGIN)
+    at_most = longest(at_once, batches, imagined.timeout, BEGIN).seconds
     assert at_most is not None
     waited = imagined.promote_seconds if strategy.promote == "manual" else 0
     took = max(end for batch in outcome.batches for end in batch.ends)

@@ -55,6 +55,7 @@ PLAN = DeploymentPlan(
     download_bytes=None,
     begins_at=None,
     longest_seconds=420.0,
+    longest_reason="",
     ends_by=AT,
     warnings=[],
     made_at=AT,
