@@ -12,7 +12,7 @@ from typing import Literal
 
 from coordinator import rollbacks
 from coordinator.core.longest import longest
-from coordinator.core.plan import Seen, planned_batches, planned_sizes, warnings
+from coordinator.core.plan import Seen, planned_batches, planned_sizes, short_of, warnings
 from coordinator.core.plan_id import KINDS, differences, plan_id
 from coordinator.core.task import Target
 from coordinator.core.waves import Place, places
@@ -24,7 +24,6 @@ from coordinator.ports import Clock, InstanceRow, Store
 from protocol.errors import ConflictError
 from protocol.models import DeployParams
 from protocol.plan import DeploymentPlan, PlannedInstance
-from protocol.room import ROOM
 from protocol.strategy import Strategy
 
 _Source = Literal["from_disk", "from_url", "no_target"]
@@ -53,14 +52,14 @@ class Planner:
         now = self._clock.now().wall
         placed = _placed(strategy, rows)
         size = self._engine.sizes.of(params.package_url, digest)
+        release = _Release(params.version, digest, size, rows)
         runs = await rollbacks.running(self._store, rows)
-        release = (params.version, digest)
-        instances = self._instances(release, rows, placed, size, runs)
+        instances = self._instances(release, rows, placed, runs)
         batches = planned_batches(strategy, placed)
         begins = opens_at(strategy, now) if strategy else None
         takes = longest(strategy, [len(one.instances) for one in batches], params.timeout, now)
         by_id = {row.instance_id: row for row in rows}
-        seen = [_seen(one, by_id[one.instance_id], size) for one in instances]
+        seen = [_seen(one, by_id[one.instance_id], release) for one in instances]
         to_fetch = [one.download_bytes for one in instances]
         return DeploymentPlan(
             plan=self._id(params, strategy, digest, rows, placed),
@@ -149,15 +148,12 @@ class Planner:
 
     def _instances(
         self,
-        release: tuple[str, str],
+        release: _Release,
         rows: Sequence[InstanceRow],
         placed: Sequence[Place],
-        size: PackageSize,
         runs: Mapping[str, Target],
     ) -> list[PlannedInstance]:
         by_id = {row.instance_id: row for row in rows}
-        on_disk = {row.instance_id for row in rows if rollbacks.has_release(row, *release)}
-        unpacks = Counter(row.host_id for row in rows if row.instance_id not in on_disk)
         made = []
         for place in sorted(placed, key=lambda place: place.turn):
             row = by_id[place.instance_id]
@@ -173,15 +169,45 @@ class Planner:
                     connected=connected,
                     away_since=None if connected else self._fleet.last_seen(row.host_id),
                     held_by=self._engine.holder_of(row.instance_id),
-                    download_bytes=0 if row.instance_id in on_disk else size.package,
+                    download_bytes=release.to_fetch(row),
                     free_bytes=row.free_bytes,
-                    free_bytes_after=_left(row.free_bytes, unpacks[row.host_id], size.unpacked),
+                    free_bytes_after=release.left_free(row),
                     back_to=row.version,
                     back_from=source,
                     back_reason=reason,
                 )
             )
         return made
+
+
+class _Release:
+    """The release to deploy, and the room that it takes on the disks of these instances' hosts."""
+
+    def __init__(
+        self, version: str, digest: str, size: PackageSize, rows: Sequence[InstanceRow]
+    ) -> None:
+        lacking = [row for row in rows if not rollbacks.has_release(row, version, digest)]
+        self._lacking = {row.instance_id for row in lacking}
+        self._unpacked_on = Counter(row.host_id for row in lacking)
+        self._size = size
+
+    def to_fetch(self, row: InstanceRow) -> int | None:
+        """Bytes; 0 if it is on the disk; None if that is not known."""
+        return self._size.package if row.instance_id in self._lacking else 0
+
+    def left_free(self, row: InstanceRow) -> int | None:
+        """Bytes, once the host has unpacked it for all its instances; None if not known."""
+        releases, each = self._unpacked_on[row.host_id], self._size.unpacked
+        if row.free_bytes is None or (releases and each is None):
+            return None
+        return max(0, row.free_bytes - releases * (each or 0))
+
+    def short_of(self, row: InstanceRow) -> int:
+        """Bytes that the instance's disk lacks for it; 0 if none, or if that is not known."""
+        if row.instance_id not in self._lacking:
+            return 0
+        releases = self._unpacked_on[row.host_id]
+        return short_of(releases, self._size.package, self._size.unpacked, row.free_bytes)
 
 
 def _placed(strategy: Strategy | None, rows: Sequence[InstanceRow]) -> list[Place]:
@@ -201,17 +227,7 @@ def _back(row: InstanceRow, runs: Target | None) -> tuple[_Source, str]:
     return "no_target", f"{way.problem}, and no successful task has a URL for it"
 
 
-def _left(free: int | None, releases: int, unpacked: int | None) -> int | None:
-    """What is left of the free bytes when so many releases are unpacked; None if not known."""
-    if free is None or (releases and unpacked is None):
-        return None
-    return max(0, free - releases * (unpacked or 0))
-
-
-def _seen(planned: PlannedInstance, row: InstanceRow, size: PackageSize) -> Seen:
-    wanted = ROOM * planned.download_bytes if planned.download_bytes else 0
-    if planned.download_bytes and size.unpacked:
-        wanted = max(wanted, size.unpacked)
+def _seen(planned: PlannedInstance, row: InstanceRow, release: _Release) -> Seen:
     return Seen(
         instance_id=row.instance_id,
         host_id=row.host_id,
@@ -220,5 +236,5 @@ def _seen(planned: PlannedInstance, row: InstanceRow, size: PackageSize) -> Seen
         away=not planned.connected,
         held_by=planned.held_by,
         can_go_back=planned.back_from != "no_target",
-        short_of_bytes=0 if row.free_bytes is None else max(0, wanted - row.free_bytes),
+        short_of_bytes=release.short_of(row),
     )

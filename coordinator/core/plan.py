@@ -12,6 +12,7 @@ from typing import Literal
 
 from coordinator.core.waves import Place, Sizes, sizes
 from protocol.plan import PlannedBatch, PlannedSize
+from protocol.room import ROOM
 from protocol.strategy import Strategy
 
 _Field = Literal["max_parallel", "canary", "max_failures", "max_unreachable"]
@@ -29,7 +30,7 @@ class Seen:
     held_by: str
     can_go_back: bool
     short_of_bytes: int
-    """So much more room would its host want for the package; 0: none, or it is not known."""
+    """So much more room would its disk want (`short_of`)."""
 
 
 # ---- sizes and batches -----------------------------------------------------
@@ -79,6 +80,23 @@ def _rounding(field: _Field, said: int | str, comes_to: int, total: int) -> str:
     if field == "max_parallel" and comes_to > exact:
         how += ", but at least 1"
     return f"{text} ({exact:g} {how})"
+
+
+# ---- room ------------------------------------------------------------------
+
+
+def short_of(releases: int, package: int | None, unpacked: int | None, free: int | None) -> int:
+    """How many bytes too few one disk has for so many releases of a package; 0: not known, too.
+
+    For the last of them the agent wants `ROOM` before it takes a byte, and then the release must
+    fit. The others are there by then; where nobody has told what they unpack to, `ROOM` is
+    taken for that.
+    """
+    if not releases or package is None or free is None:
+        return 0
+    wanted = ROOM * package
+    each = wanted if unpacked is None else unpacked
+    return max(0, (releases - 1) * each + max(wanted, each) - free)
 
 
 # ---- warnings --------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.core.plan import Seen, planned_batches, planned_sizes, warnings
+from coordinator.core.plan import Seen, planned_batches, planned_sizes, short_of, warnings
 from coordinator.core.plan_id import KINDS, differences, plan_id
 from coordinator.core.waves import places
 from protocol.models import DeployParams
@@ -35,6 +35,31 @@ def warned(strategy: Strategy | None, *instances: Seen) -> list[str]:
 
 
 SEVEN = [seen(name) for name in NAMES]
+
+# ---- room ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("releases", "package", "unpacked", "free", "short"),
+    [
+        (1, 50, 100, 150, 0),
+        (2, 50, 100, 150, 50),
+        (2, 50, 100, 200, 0),
+        (3, 50, 100, 150, 150),
+        (2, 50, 60, 150, 10),  # 60 are taken, and the agent wants 100 free for the second one.
+        (1, 50, 300, 150, 150),
+        (1, 50, None, 99, 1),
+        (2, 50, None, 150, 50),
+        (0, 50, 100, 0, 0),
+        (2, None, None, 1, 0),
+        (2, 50, 100, None, 0),
+    ],
+)
+def test_room_is_counted_for_all_releases_of_a_disk(
+    releases: int, package: int | None, unpacked: int | None, free: int | None, short: int
+) -> None:
+    assert short_of(releases, package, unpacked, free) == short
+
 
 # ---- sizes -----------------------------------------------------------------
 
