@@ -102,16 +102,18 @@ class Changing:
     async def _deploy(self, params: DeployParams, audit: AuditRow) -> Task:
         self._known.service(params.service)
         strategy = self._strategies.of_deployment(params.strategy, params.service)
-        known = await self._engine.task(params.deploy_id)
-        if known is None:
+        digest = await self._digest(params)
+        if await self._engine.task(params.deploy_id) is None:
             rows = self._known.all_of(params.instances, params.service)
             if not params.force:
                 await rollbacks.refuse_to_leave_no_way_back(
-                    self._store, rows, service=params.service, version=params.version
+                    self._store,
+                    rows,
+                    service=params.service,
+                    version=params.version,
+                    digest=digest,
                 )
-        digest = await self._digest(params)
-        if known is None:
-            self._planner.hold_to(params, strategy, digest, rows)
+            await self._planner.hold_to(params, strategy, digest, rows)
         now = self._clock.now().wall
         task = Task(
             task_id=params.deploy_id,

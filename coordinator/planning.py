@@ -14,13 +14,13 @@ from coordinator import rollbacks
 from coordinator.core.longest import longest
 from coordinator.core.plan import Seen, planned_batches, planned_sizes, short_of, warnings
 from coordinator.core.plan_id import KINDS, differences, plan_id
-from coordinator.core.task import Target
 from coordinator.core.waves import Place, places
 from coordinator.core.windows import opens_at
 from coordinator.engine import Engine
 from coordinator.fleet import Fleet
 from coordinator.package_sizes import PackageSize
 from coordinator.ports import Clock, InstanceRow, Store
+from coordinator.rollbacks import WayBack
 from protocol.errors import ConflictError
 from protocol.models import DeployParams
 from protocol.plan import DeploymentPlan, PlannedInstance
@@ -53,8 +53,9 @@ class Planner:
         placed = _placed(strategy, rows)
         size = self._engine.sizes.of(params.package_url, digest)
         release = _Release(params.version, digest, size, rows)
-        runs = await rollbacks.running(self._store, rows)
-        instances = self._instances(release, rows, placed, runs)
+        ways = await self._ways(params.service, rows)
+        refusal = await self._refusal(params, digest, rows)
+        instances = self._instances(release, rows, placed, ways)
         batches = planned_batches(strategy, placed)
         begins = opens_at(strategy, now) if strategy else None
         takes = longest(strategy, [len(one.instances) for one in batches], params.timeout, now)
@@ -62,7 +63,7 @@ class Planner:
         seen = [_seen(one, by_id[one.instance_id], release) for one in instances]
         to_fetch = [one.download_bytes for one in instances]
         return DeploymentPlan(
-            plan=self._id(params, strategy, digest, rows, placed),
+            plan=self._id(params, strategy, digest, rows, ways),
             service=params.service,
             version=params.version,
             total_instances=len(rows),
@@ -77,11 +78,11 @@ class Planner:
             longest_seconds=takes.seconds,
             longest_reason=takes.reason,
             ends_by=None if takes.seconds is None else now + timedelta(seconds=takes.seconds),
-            warnings=[*await self._refusal(params, rows), *warnings(strategy, seen, batches)],
+            warnings=[*refusal, *warnings(strategy, seen, batches)],
             made_at=now,
         )
 
-    def hold_to(
+    async def hold_to(
         self,
         params: DeployParams,
         strategy: Strategy | None,
@@ -91,7 +92,8 @@ class Planner:
         """Raise `ConflictError` if the request names a plan that it would not be now."""
         if params.plan is None:
             return
-        now = self._id(params, strategy, digest, rows, _placed(strategy, rows))
+        ways = await self._ways(params.service, rows)
+        now = self._id(params, strategy, digest, rows, ways)
         if differs := differences(params.plan, now):
             what = "; ".join(KINDS[kind] for kind in differs)
             raise ConflictError(
@@ -102,12 +104,25 @@ class Planner:
 
     # ---- inside ------------------------------------------------------------
 
-    async def _refusal(self, params: DeployParams, rows: Sequence[InstanceRow]) -> list[str]:
+    async def _ways(self, service: str, rows: Sequence[InstanceRow]) -> dict[str, WayBack | None]:
+        """Each instance's way back to what it runs; None where nothing was ever deployed."""
+        ways = rollbacks.WaysBack(self._store, service)
+        return {
+            row.instance_id: await ways.to_what_runs(row) if row.version else None for row in rows
+        }
+
+    async def _refusal(
+        self, params: DeployParams, digest: str, rows: Sequence[InstanceRow]
+    ) -> list[str]:
         """That it would be refused because it leaves no way back, if it would be."""
         if not params.force:
             try:
                 await rollbacks.refuse_to_leave_no_way_back(
-                    self._store, rows, service=params.service, version=params.version
+                    self._store,
+                    rows,
+                    service=params.service,
+                    version=params.version,
+                    digest=digest,
                 )
             except ConflictError as error:
                 return [f"it would be refused now: {error.message}"]
@@ -119,7 +134,7 @@ class Planner:
         strategy: Strategy | None,
         digest: str,
         rows: Sequence[InstanceRow],
-        placed: Sequence[Place],
+        ways: Mapping[str, WayBack | None],
     ) -> str:
         request = params.model_dump(mode="json", exclude={"deploy_id", "plan", "strategy"})
         request["sha256"] = digest
@@ -127,14 +142,10 @@ class Planner:
             {
                 "request": request,
                 "strategy": strategy and strategy.model_dump(mode="json", exclude={"name"}),
-                "batches": [[place.instance_id, place.batch] for place in placed],
+                "batches": [[place.instance_id, place.batch] for place in _placed(strategy, rows)],
                 "hosts": {row.instance_id: [row.host_id, row.service] for row in rows},
                 "versions": {row.instance_id: [row.version, row.digest] for row in rows},
-                "ways": [
-                    row.instance_id
-                    for row in rows
-                    if rollbacks.has_release(row, row.version, row.digest)
-                ],
+                "ways": {name: _back(way)[0] for name, way in ways.items()},
                 "held": {
                     row.instance_id: holder
                     for row in rows
@@ -151,14 +162,14 @@ class Planner:
         release: _Release,
         rows: Sequence[InstanceRow],
         placed: Sequence[Place],
-        runs: Mapping[str, Target],
+        ways: Mapping[str, WayBack | None],
     ) -> list[PlannedInstance]:
         by_id = {row.instance_id: row for row in rows}
         made = []
         for place in sorted(placed, key=lambda place: place.turn):
             row = by_id[place.instance_id]
             connected = self._fleet.host_connected(row.host_id)
-            source, reason = _back(row, runs.get(row.instance_id))
+            source, reason = _back(ways[row.instance_id])
             made.append(
                 PlannedInstance(
                     instance_id=row.instance_id,
@@ -215,16 +226,15 @@ def _placed(strategy: Strategy | None, rows: Sequence[InstanceRow]) -> list[Plac
     return places(strategy, names, {row.instance_id: row.metadata for row in rows})
 
 
-def _back(row: InstanceRow, runs: Target | None) -> tuple[_Source, str]:
+def _back(way: WayBack | None) -> tuple[_Source, str]:
     """From where the instance would get what it runs again, and why not from its disk."""
-    if runs is None:
+    if way is None:
         return "no_target", "nothing was ever deployed there"
-    way = rollbacks.way_back(row, runs)
     if way.kept is not None:
         return "from_disk", ""
     if way.source is not None:
         return "from_url", way.problem
-    return "no_target", f"{way.problem}, and no successful task has a URL for it"
+    return "no_target", way.why_not
 
 
 def _seen(planned: PlannedInstance, row: InstanceRow, release: _Release) -> Seen:

@@ -67,7 +67,7 @@ class Readiness:
         target = version or await previous_version(self._store, row, self._service)
         if not target:
             return _Found("no_target", "no other version was ever healthy here")
-        way = await self._ways.to(row, target)
+        way = await self._ways.to(row, target, await self._digest_of(version))
         already = f"runs {target} now; " if row.version == target else ""
         if way.kept is not None:
             ago = age_of(way.kept.proven, self._now.steady)
@@ -77,8 +77,12 @@ class Readiness:
         if way.source is not None:
             reason = f"{already}{way.problem}; its last successful task has a URL for it"
             return _Found("from_url", reason, target, way.source.digest)
-        reason = f"{already}{way.problem}, and no successful task has a URL for it"
-        return _Found("no_target", reason, target)
+        return _Found("no_target", f"{already}{way.why_not}", target)
+
+    async def _digest_of(self, version: str) -> str:
+        """What the package of a rollback of all to this version must have; "": any."""
+        source = await self._ways.source(version) if version else None
+        return source.digest if source else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,28 +32,51 @@ class WayBack:
     kept: Retained | None
     """The release on its host's disk, which is always tried first."""
     source: Source | None
-    """Where its last successful task had it from."""
+    """Where the version's last successful task had the same package from."""
     problem: str
     """Why it is not on the host's disk; "" if it is."""
+    lacks: str
+    """Why there is no `source`; "" if there is."""
 
     def __bool__(self) -> bool:
         return self.kept is not None or self.source is not None
 
+    @property
+    def why_not(self) -> str:
+        """Why there is no way back, for people."""
+        return f"{self.problem}, and {self.lacks}"
+
 
 class WaysBack:
-    """Finds ways back for the instances of one service; each version is looked up once."""
+    """The one rule for ways back, for the instances of a service.
+
+    Each version is looked up once.
+    """
 
     def __init__(self, store: Store, service: str) -> None:
         self._store = store
         self._service = service
         self._sources: dict[str, Source | None] = {}
 
-    async def to(self, row: InstanceRow, version: str) -> WayBack:
-        """The instance's way back to a version."""
-        source = await self.source(version)
-        digest = source.digest if source else ""
+    async def to(self, row: InstanceRow, version: str, digest: str = "") -> WayBack:
+        """The instance's way back to a version, whose package has this digest.
+
+        Where none is given, its host's own release says which package is meant, if it is sound.
+        """
         kept = retained(row, version, digest)
-        return WayBack(kept, source, "" if kept else why_not_retained(row, version, digest))
+        problem = "" if kept else why_not_retained(row, version, digest)
+        wanted = digest or (kept.digest if kept else "")
+        source = await self.source(version)
+        if source is None:
+            return WayBack(kept, None, problem, "no successful task has a URL for it")
+        if wanted not in ("", source.digest):
+            other = "the last successful task that has a URL for it had another package"
+            return WayBack(kept, None, problem, other)
+        return WayBack(kept, source, problem, "")
+
+    async def to_what_runs(self, row: InstanceRow) -> WayBack:
+        """The instance's way back to exactly what it runs, once something else does."""
+        return await self.to(row, row.version, row.digest)
 
     async def source(self, version: str) -> Source | None:
         """Where the version's last successful task had it from; None if there is no such task."""
@@ -64,17 +87,14 @@ class WaysBack:
 
 
 async def running(store: Store, rows: Iterable[InstanceRow]) -> dict[str, Target]:
-    """What each of these instances runs, and where that could be had from again."""
-    rows = [row for row in rows if row.version]
-    sources = {
-        (service, version): await store.last_success(service, version)
-        for service, version in {(row.service, row.version) for row in rows}
-    }
-    found = {}
+    """What each of these instances runs, and where exactly that could be had from again."""
+    found, ways = {}, dict[str, WaysBack]()
     for row in rows:
-        url, digest = sources[row.service, row.version] or ("", "")
-        same = digest == row.digest
-        found[row.instance_id] = Target(row.version, url if same else "", row.digest)
+        if row.version:
+            of_service = ways.setdefault(row.service, WaysBack(store, row.service))
+            source = (await of_service.to_what_runs(row)).source
+            url = source.package_url if source and row.digest else ""
+            found[row.instance_id] = Target(row.version, url, row.digest)
     return found
 
 
@@ -88,14 +108,6 @@ async def previous_version(store: Store, row: InstanceRow, service: str) -> str:
         return known
     others = (one.version for one in reversed(row.retained) if one.version != row.version)
     return next(others, "")
-
-
-def way_back(row: InstanceRow, runs: Target) -> WayBack:
-    """The instance's way back to exactly what it runs (`running`), once something else does."""
-    kept = retained(row, runs.version, runs.digest)
-    source = Source(runs.package_url, runs.digest) if runs.package_url else None
-    problem = "" if kept else why_not_retained(row, runs.version, runs.digest)
-    return WayBack(kept, source, problem)
 
 
 def has_release(row: InstanceRow, version: str, digest: str) -> bool:
@@ -136,25 +148,32 @@ async def find_source(
 
 
 async def refuse_to_leave_no_way_back(
-    store: Store, rows: Sequence[InstanceRow], *, service: str, version: str
+    store: Store, rows: Sequence[InstanceRow], *, service: str, version: str, digest: str
 ) -> None:
     """Raise `ConflictError` if this deployment would end the last sound copy of what runs.
 
-    So it is on an instance that runs another version, whose release its host has found damaged
+    So it is on an instance that runs something else, whose release its host has found damaged
     or missing, and which no successful task has a URL for: the processes that run are all that
     is left of it, neither the swap itself nor a later rollback could bring it back. Nothing is
-    lost where nothing runs, or where the same version is deployed again, which mends it.
+    lost where nothing runs, or where the same release is deployed again, which mends it.
+    `digest` is what the package must have; "": it is taken for the same if the version is.
     """
     ways = WaysBack(store, service)
-    others = [row for row in rows if row.version != version and _runs(row, row.version)]
-    lost = [row for row in others if not await ways.to(row, row.version)]
+    others = [
+        row
+        for row in rows
+        if _runs(row, row.version) and not (row.version == version and digest in ("", row.digest))
+    ]
+    lost = {
+        row.instance_id: (row, way) for row in others if not (way := await ways.to_what_runs(row))
+    }
     _refuse(
-        lost,
+        [row for row, _ in lost.values()],
         "there would be no way back to what runs, which is damaged or gone on the host's disk "
         f"and which no successful task of {service} has a URL for; a deployment with `force` is "
         "carried out nevertheless",
         "",
-        lambda row: why_not_retained(row, row.version, ""),
+        lambda row: lost[row.instance_id][1].why_not,
     )
 
 

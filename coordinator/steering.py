@@ -144,7 +144,11 @@ class Steering(Changing):
         rows = self._known.all_of(list(left), before.service)
         if kind is TaskKind.DEPLOY:
             await refuse_to_leave_no_way_back(
-                self._store, rows, service=before.service, version=before.version
+                self._store,
+                rows,
+                service=before.service,
+                version=before.version,
+                digest=before.digest,
             )
         own = {name: part.target for name, part in left.items() if part.target is not None}
         now = self._clock.now().wall

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from coordinator.core.returns import switched
 from coordinator.core.task import Target, Task
 from coordinator.ports import InstanceRow, Store
-from coordinator.rollbacks import WaysBack, previous_version, retained, why_not_retained
+from coordinator.rollbacks import WaysBack, previous_version
 from protocol.errors import ConflictError
 from protocol.names import PREVIOUS
 from protocol.states import InstanceStatus, Phase
@@ -99,18 +99,16 @@ async def _find(
     for row in rows:
         if (wish := wishes.get(row.instance_id)) is None:
             continue
-        kept = retained(row, wish.version, wish.digest)
-        digest = wish.digest or (kept.digest if kept else "")
-        source = await ways.source(wish.version)
-        if source is not None and digest in ("", source.digest):
-            found = Target(wish.version, source.package_url, source.digest)
-            targets.found[row.instance_id] = found
-        elif wish.package_url or kept is not None:
-            targets.found[row.instance_id] = replace(wish, digest=digest)
+        way = await ways.to(row, wish.version, wish.digest)
+        if way.source is not None:
+            source = Target(wish.version, way.source.package_url, way.source.digest)
+            targets.found[row.instance_id] = source
+        elif way.kept is not None:
+            targets.found[row.instance_id] = replace(wish, digest=way.kept.digest)
+        elif wish.package_url:
+            targets.found[row.instance_id] = wish
         else:
-            problem = why_not_retained(row, wish.version, wish.digest)
-            message = f"{problem}, and no successful task has a URL for it"
-            targets.refuse(wish.version, message, row.instance_id)
+            targets.refuse(wish.version, way.why_not, row.instance_id)
     return targets
 
 

@@ -21,7 +21,7 @@ KINDS: Final[Mapping[str, str]] = {
     "batches": "the order or the batches of the instances",
     "hosts": "the host or the service of an instance",
     "versions": "what runs on an instance",
-    "ways": "whose release, to go back to, is sound on its host's disk",
+    "ways": "from where an instance could go back to what it runs",
     "held": "which task holds an instance",
     "away": "whose agents are away",
 }
