@@ -170,8 +170,8 @@ async def refuse_to_leave_no_way_back(
     _refuse(
         [row for row, _ in lost.values()],
         "there would be no way back to what runs, which is damaged or gone on the host's disk "
-        f"and which no successful task of {service} has a URL for; a deployment with `force` is "
-        "carried out nevertheless",
+        f"and which no successful task of {service} has a URL for; with `force` it is carried out "
+        "nevertheless",
         "",
         lambda row: lost[row.instance_id][1].why_not,
     )

@@ -97,15 +97,18 @@ class Steering(Changing):
 
     # ---- try again ---------------------------------------------------------
 
-    async def retry_deployment(self, deploy_id: str, new_id: str | None = None) -> DeployResult:
+    async def retry_deployment(
+        self, deploy_id: str, new_id: str | None = None, *, force: bool = False
+    ) -> DeployResult:
         """(+) Deploy again to exactly the instances on which this has failed or was cancelled.
 
         Package, digest, timeout, retries and strategy are the same; percentages are of those
         instances. The same `new_id` again returns the first result and starts nothing.
-        Raises `ConflictError` while the deployment runs, if nothing is left to retry, and for
-        held instances.
+        Raises `ConflictError` while the deployment runs, if nothing is left to retry, for held
+        instances and, without `force`, where no way back to what runs would be left.
         """
-        params = parse_params(RetryDeploymentParams, {"deploy_id": deploy_id, "new_id": new_id})
+        asked = {"deploy_id": deploy_id, "new_id": new_id, "force": force}
+        params = parse_params(RetryDeploymentParams, asked)
         with self._asked("retry_deployment", deploy_id, params) as row:
             task = await self._retry(TaskKind.DEPLOY, deploy_id, params, row)
         return accepted.deployment(task)
@@ -142,7 +145,7 @@ class Steering(Changing):
         if not left:
             raise _nothing(before, "nothing is left to retry: every instance has completed")
         rows = self._known.all_of(list(left), before.service)
-        if kind is TaskKind.DEPLOY:
+        if isinstance(params, RetryDeploymentParams) and not params.force:
             await refuse_to_leave_no_way_back(
                 self._store,
                 rows,

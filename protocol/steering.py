@@ -12,10 +12,16 @@ NEW_ID_RULE = f"the new task's id: {NAME_RULE}; left out: one is made"
 
 
 class RetryDeploymentParams(Params):
-    """(+) A new deployment for what has failed or was cancelled in this one."""
+    """(+) A new deployment for what has failed or was cancelled in this one.
+
+    `force`: also where no way back to what runs would be left, as of a deployment.
+    """
 
     deploy_id: TaskId = Field(description=NAME_RULE)
     new_id: TaskId | None = Field(None, description=NEW_ID_RULE)
+    force: bool = Field(
+        False, description=f"{BOOL_RULE}: even where no way back to what runs would be left"
+    )
 
 
 class RetryRollbackParams(Params):

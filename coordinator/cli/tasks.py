@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from protocol.errors import NotFoundError
+from protocol.errors import InvalidRequestError, NotFoundError
 from protocol.states import TaskState
 
 if TYPE_CHECKING:
@@ -134,14 +134,25 @@ async def promote(client: AsyncClient, task_id: str) -> DeployStatus | RollbackS
 
 
 async def retry(
-    client: AsyncClient, task_id: str, new_id: str | None
+    client: AsyncClient, task_id: str, new_id: str | None, *, force: bool
 ) -> DeployResult | BatchRollbackResult:
-    """Try the deployment or rollback with this id again where it has not completed."""
+    """Try the deployment or rollback with this id again where it has not completed.
+
+    Raises `InvalidRequestError` for a rollback with `force`, which only a deployment knows.
+    """
+
+    async def retry_rollback(rollback_id: str) -> BatchRollbackResult:
+        if force:
+            await client.get_rollback_status(rollback_id)
+            message = f"{rollback_id} is a rollback: it needs no --force to be tried again"
+            raise InvalidRequestError(message, [{"field": "force", "message": message}])
+        return await client.retry_rollback(rollback_id, new_id)
+
     return await _of_any_kind(
         task_id,
         {
-            "deployment": lambda deploy_id: client.retry_deployment(deploy_id, new_id),
-            "rollback": lambda rollback_id: client.retry_rollback(rollback_id, new_id),
+            "deployment": lambda deploy_id: client.retry_deployment(deploy_id, new_id, force=force),
+            "rollback": retry_rollback,
         },
     )
 

@@ -237,10 +237,15 @@ class AsyncClient:
         path = f"/v1/deployment/{segment('deploy_id', deploy_id)}/promote"
         return await self._transport.ask("POST", path, DeployStatus)
 
-    async def retry_deployment(self, deploy_id: str, new_id: str | None = None) -> DeployResult:
-        """Deploy again to exactly the instances on which this has failed or was cancelled."""
+    async def retry_deployment(
+        self, deploy_id: str, new_id: str | None = None, *, force: bool = False
+    ) -> DeployResult:
+        """Deploy again to exactly the instances on which this has failed or was cancelled.
+
+        With `force` also where no way back to what runs would be left.
+        """
         path = f"/v1/deployment/{segment('deploy_id', deploy_id)}/retry"
-        asked = {"deploy_id": deploy_id, "new_id": new_id}
+        asked = {"deploy_id": deploy_id, "new_id": new_id, "force": force}
         params = parse_params(RetryDeploymentParams, asked)
         return await self._transport.ask("POST", path, DeployResult, body=params)
 

@@ -217,9 +217,14 @@ class Client:
         """Let the others follow the canary; `ConflictError` until it has passed."""
         return self._run(self._client.promote_deployment(deploy_id))
 
-    def retry_deployment(self, deploy_id: str, new_id: str | None = None) -> DeployResult:
-        """Deploy again to exactly the instances on which this has failed or was cancelled."""
-        return self._run(self._client.retry_deployment(deploy_id, new_id))
+    def retry_deployment(
+        self, deploy_id: str, new_id: str | None = None, *, force: bool = False
+    ) -> DeployResult:
+        """Deploy again to exactly the instances on which this has failed or was cancelled.
+
+        With `force` also where no way back to what runs would be left.
+        """
+        return self._run(self._client.retry_deployment(deploy_id, new_id, force=force))
 
     def rollback_deployment(
         self,

@@ -73,7 +73,9 @@ class Doors(CoordinatorAPI, Protocol):
         """Let the others follow the canary."""
         ...
 
-    async def retry_deployment(self, deploy_id: str, new_id: str | None = None) -> DeployResult:
+    async def retry_deployment(
+        self, deploy_id: str, new_id: str | None = None, *, force: bool = False
+    ) -> DeployResult:
         """Deploy again to the instances on which this has failed or was cancelled."""
         ...
 

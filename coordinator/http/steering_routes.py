@@ -55,7 +55,7 @@ STEERING_DEPLOYMENTS: Final = (
         params=steering.RetryDeploymentParams,
         result=models.DeployResult,
         call=lambda asked: asked.doors.retry_deployment(
-            asked.params.deploy_id, asked.params.new_id
+            asked.params.deploy_id, asked.params.new_id, force=asked.params.force
         ),
         refuses=_REFUSES,
     ),

@@ -258,6 +258,27 @@ async def test_with_force_it_is_done_and_takes_no_instance_over(world: World) ->
     await world.ended(holding)
 
 
+async def test_a_retry_is_refused_as_a_deployment_is_and_takes_force_too(world: World) -> None:
+    place, _ = await without_url(world)
+    place.check.sick["v2"] = "database unreachable"
+    task = (await world.deployed("v2", place)).deploy_id
+    place.check.sick.clear()
+    await damaged(world, place, "v1")
+    before, new_id = await world.task_ids(), world.new_id()
+
+    with pytest.raises(ConflictError, match=r"no way back.* with `force` it is carried out") as no:
+        await asked(world, "retry_deployment", task, new_id)
+    assert [one["instance_id"] for one in no.value.details] == [place.id]
+    assert await world.task_ids() == before
+
+    made = await asked(world, "retry_deployment", task, new_id, force=True)
+    assert await asked(world, "retry_deployment", task, new_id, force=True) == made
+    with pytest.raises(ConflictError, match="new_id"):
+        await asked(world, "retry_deployment", task, new_id)
+    assert (await world.ended(new_id)).status is TaskState.COMPLETED
+    assert await place.runs() == "v2"
+
+
 async def test_a_release_that_is_gone_from_the_disk_is_no_way_back_either(world: World) -> None:
     place, _ = await without_url(world)
     await place.agent.stop()

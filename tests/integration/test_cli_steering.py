@@ -52,9 +52,32 @@ def test_a_retry_waits_like_a_deployment(shell: Shell) -> None:
     shell.fake.script("GET", STATUS, ok(task("failed", [row("a", "failed")])))
     said = shell("retry", "old", "--id", "d-1", "--wait")
     assert (said.code, said.out) == (5, "d-1\n")
-    assert shell.fake.seen[0].body == {"deploy_id": "old", "new_id": "d-1"}
+    assert shell.fake.seen[0].body == {"deploy_id": "old", "new_id": "d-1", "force": False}
     shell.fake.script("POST", "/v1/rollback/rollback-0/retry", ok(BACK))
     assert shell("retry", "rollback-0", "--no-wait").out == "rollback-1\n"
+
+
+def test_a_retry_of_a_deployment_takes_force(shell: Shell) -> None:
+    shell.fake.script("POST", "/v1/deployment/old/retry", ok(accepted()))
+    assert shell("retry", "old", "--force").code == 0
+    assert shell.fake.seen[0].body == {"deploy_id": "old", "force": True}
+
+
+@pytest.mark.parametrize("rollback_id", ["rollback-1", "looks-like-none"])
+def test_a_retry_of_a_rollback_takes_no_force(shell: Shell, rollback_id: str) -> None:
+    shell.fake.script("POST", f"/v1/deployment/{rollback_id}/retry", NOT_FOUND)
+    found = rollback("failed", [row("a", "failed")], rollback_id)
+    shell.fake.script("GET", f"/v1/rollback/{rollback_id}", ok(found))
+    said = shell("retry", rollback_id, "--force")
+    assert (said.code, said.out) == (2, "")
+    assert f"{rollback_id} is a rollback: it needs no --force" in said.err
+    assert shell.fake.asked("POST", f"/v1/rollback/{rollback_id}/retry") == []
+
+
+def test_a_retry_with_force_of_what_is_not_known_is_not_found(shell: Shell) -> None:
+    shell.fake.script("POST", "/v1/deployment/rollback-9/retry", NOT_FOUND)
+    shell.fake.script("GET", "/v1/rollback/rollback-9", NOT_FOUND)
+    assert shell("retry", "rollback-9", "--force").code == 3
 
 
 def test_a_deployment_is_taken_back(shell: Shell) -> None:

@@ -338,11 +338,11 @@ def test_steering_sends_what_was_given(fake: FakeCoordinator, client: Client) ->
     fake.script("POST", "/v1/deployment/d-1/retry", ok(accepted()))
     fake.script("POST", "/v1/deployment/d-1/rollback", ok(ROLLBACK))
     client.retry_deployment("d-1", "d-2")
-    client.retry_deployment("d-1")
+    client.retry_deployment("d-1", force=True)
     client.rollback_deployment("d-1", force=True, timeout=7, strategy=Strategy(max_parallel=1))
     assert [seen.body for seen in fake.seen] == [
-        {"deploy_id": "d-1", "new_id": "d-2"},
-        {"deploy_id": "d-1"},
+        {"deploy_id": "d-1", "new_id": "d-2", "force": False},
+        {"deploy_id": "d-1", "force": True},
         {"deploy_id": "d-1", "force": True, "timeout": 7, "strategy": {"max_parallel": 1}},
     ]
 

@@ -186,7 +186,7 @@ def steered(
 async def retry(world: World) -> Request:
     task = await held(world)
     await world.site.coordinator.cancel_deployment(task)
-    body = {"new_id": f"{task}-again"}
+    body = {"new_id": f"{task}-again", "force": True}
     return Request(
         f"/v1/deployment/{task}/retry",
         body,

@@ -206,8 +206,10 @@ class FakeDoors(Doors):
         self._asked("promote_deployment", deploy_id)
         return self._deployment(deploy_id)
 
-    async def retry_deployment(self, deploy_id: str, new_id: str | None = None) -> m.DeployResult:
-        self._asked("retry_deployment", deploy_id, new_id)
+    async def retry_deployment(
+        self, deploy_id: str, new_id: str | None = None, *, force: bool = False
+    ) -> m.DeployResult:
+        self._asked("retry_deployment", deploy_id, new_id, force)
         return m.DeployResult(
             deploy_id=new_id or "deploy-2",
             service=SERVICE,
