@@ -16,6 +16,7 @@ from typing import Any, Self
 from coordinator import accepted, rollbacks, targets
 from coordinator.audit import Audit
 from coordinator.caller import IN_PROCESS, Caller
+from coordinator.conflicts import exists_otherwise
 from coordinator.core.chain import AuditRow
 from coordinator.core.evidence import versions
 from coordinator.core.happenings import CancelAsked
@@ -101,19 +102,21 @@ class Changing:
 
     async def _deploy(self, params: DeployParams, audit: AuditRow) -> Task:
         self._known.service(params.service)
+        body = fingerprint(params)
+        if first := await self._there(TaskKind.DEPLOY, "deploy_id", params.deploy_id, body):
+            return await self._engine.create(first, audit)
         strategy = self._strategies.of_deployment(params.strategy, params.service)
+        rows = self._known.all_of(params.instances, params.service)
         digest = await self._digest(params)
-        if await self._engine.task(params.deploy_id) is None:
-            rows = self._known.all_of(params.instances, params.service)
-            if not params.force:
-                await rollbacks.refuse_to_leave_no_way_back(
-                    self._store,
-                    rows,
-                    service=params.service,
-                    version=params.version,
-                    digest=digest,
-                )
-            await self._planner.hold_to(params, strategy, digest, rows)
+        if not params.force:
+            await rollbacks.refuse_to_leave_no_way_back(
+                self._store,
+                rows,
+                service=params.service,
+                version=params.version,
+                digest=digest,
+            )
+        await self._planner.hold_to(params, strategy, digest, rows)
         now = self._clock.now().wall
         task = Task(
             task_id=params.deploy_id,
@@ -127,7 +130,7 @@ class Changing:
             assignments=await self._assignments(params.instances, strategy),
             package_url=params.package_url,
             digest=digest,
-            fingerprint=fingerprint(params),
+            fingerprint=body,
             strategy=strategy,
         )
         return await self._engine.create(task, audit)
@@ -241,6 +244,17 @@ class Changing:
         )
 
     # ---- inside ------------------------------------------------------------
+
+    async def _there(self, kind: TaskKind, field: str, task_id: str, body: str) -> Task | None:
+        """The task that an equal request has made already, whatever has changed since.
+
+        `body` is the request's fingerprint. Raises `ConflictError`, which names the field, if
+        another one has made it.
+        """
+        there = await self._engine.task(task_id)
+        if there is not None and (there.kind, there.fingerprint) != (kind, body):
+            raise exists_otherwise(field, task_id)
+        return there
 
     async def _assignments(
         self,

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from coordinator import accepted, targets
 from coordinator.changing import Changing, fingerprint
-from coordinator.conflicts import exists_otherwise
 from coordinator.core.chain import AuditRow
 from coordinator.core.evidence import said
 from coordinator.core.happenings import (
@@ -131,10 +130,9 @@ class Steering(Changing):
     ) -> Task:
         before = await self._known.task(kind, task_id)
         body = fingerprint(params)
-        if params.new_id and (there := await self._engine.task(params.new_id)) is not None:
-            if (there.kind, there.fingerprint) != (kind, body):
-                raise exists_otherwise("new_id", params.new_id)
-            return await self._engine.create(there, audit)
+        new_id = params.new_id
+        if new_id and (first := await self._there(kind, "new_id", new_id, body)):
+            return await self._engine.create(first, audit)
         if not before.state.ended:
             raise _runs_still(before, "retry it once it has ended")
         left = {

@@ -29,7 +29,7 @@ from tests.parts.package_server import PackageServer
 
 HEARTBEAT = 0.5
 CAREFUL = UnnamedStrategy(canary=1, promote="manual", max_failures=0)
-"""The named strategy of every coordinator here, by default of services called `careful-…`."""
+"""The named strategy of coordinators here, by default of services called `careful-…`."""
 
 DOORS = ("Coordinator", "AsyncClient", "Client")
 
@@ -67,14 +67,16 @@ class Site:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, heartbeat: float = HEARTBEAT) -> AsyncIterator[Site]:
+    async def open(
+        cls, folder: Path, heartbeat: float = HEARTBEAT, *, strategies: bool = True
+    ) -> AsyncIterator[Site]:
         settings = Settings(
             data_dir=folder / "coordinator",
             listen="127.0.0.1:0",
             heartbeat_interval=heartbeat,
             discovery=DiscoverySettings(enabled=False),
-            strategy={"careful": CAREFUL},
-            default_strategy={"careful-*": "careful"},
+            strategy={"careful": CAREFUL} if strategies else {},
+            default_strategy={"careful-*": "careful"} if strategies else {},
         )
         async with (
             AsyncExitStack() as stack,
