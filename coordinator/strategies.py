@@ -1,7 +1,8 @@
 """Which strategy a task gets: what was asked for, over what the configuration has by that name.
 
-A deployment that asks for none gets its service's default, if there is one; `{}` asks for none
-of them. A rollback gets only what was asked for: nothing may hold the way back.
+A deployment that names none gets its service's default, if there is one, with the fields that it
+gives over it; `{}` asks for none at all. A rollback gets only what was asked for: nothing may hold
+the way back.
 """
 
 from __future__ import annotations
@@ -30,15 +31,10 @@ class Strategies:
 
     def of_deployment(self, asked: Strategy | None, service: str) -> Strategy | None:
         """The strategy of a deployment; `NotFoundError` for a name that is not known."""
-        if asked is None:
-            asked = next(
-                (
-                    Strategy(name=name)
-                    for pattern, name in self.defaults.items()
-                    if fnmatchcase(service, pattern)
-                ),
-                None,
-            )
+        none_at_all = asked is not None and not asked.model_fields_set
+        default = None if none_at_all else self._default(service)
+        if default is not None and (asked is None or asked.name is None):
+            asked = (asked or Strategy()).model_copy(update={"name": default})
         return self.of_rollback(asked)
 
     def of_rollback(self, asked: Strategy | None) -> Strategy | None:
@@ -54,6 +50,11 @@ class Strategies:
                 f"strategy.name: {message}", [{"field": "strategy.name", "message": message}]
             )
         return asked.over(self.named[asked.name])
+
+    def _default(self, service: str) -> str | None:
+        """The name of the strategy that the service's deployments get; None if there is none."""
+        found = (name for pattern, name in self.defaults.items() if fnmatchcase(service, pattern))
+        return next(found, None)
 
     def listed(self, services: Collection[str] | None) -> StrategyList:
         """All of them; of the defaults those for one of these services, None: all."""

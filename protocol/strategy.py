@@ -181,7 +181,9 @@ class UnnamedStrategy(Params):
 class Strategy(UnnamedStrategy):
     """(+) How a task goes through its instances; by `name`, as the configuration has it.
 
-    `name`: a strategy of the coordinator's configuration, which the fields given here change.
+    `name`: a strategy of the coordinator's configuration, which the fields given here change;
+    left out, they change the default of a deployment's service, if there is one. Without any field
+    it is no strategy at all.
     """
 
     name: StrategyName | None = Field(None, description=NAME_RULE)
@@ -201,7 +203,7 @@ class ConfiguredStrategy(Model):
 
 
 class DefaultStrategy(Model):
-    """(+) Which strategy deployments of some services get that ask for none."""
+    """(+) Which strategy deployments of some services get that name none."""
 
     services: str = Field(description="a shell-style pattern of their names")
     name: str

@@ -1,7 +1,7 @@
 """The flags of a strategy, one for each field, and the text of a window.
 
 What is given becomes the body's `strategy`; its values are checked with it. `none` takes away
-what a named strategy has.
+what a named strategy, or the service's default, has.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _size(text: str) -> int | str:
 
 
 def _span(text: str) -> int:
-    """Seconds; 0 takes away what a named strategy has."""
+    """Seconds; 0 takes away what a named strategy, or the service's default, has."""
     return 0 if text in ("0", "0s") else span(text)
 
 
@@ -111,8 +111,8 @@ _OPTIONS = (
     click.option(
         "--strategy",
         metavar="NAME",
-        help="A strategy of the coordinator's configuration, which the flags below change;"
-        " none: no strategy at all.",
+        help="A strategy of the coordinator's configuration, which the flags below change; left"
+        " out, they change the service's default, if there is one; none: no strategy at all.",
     ),
     click.option("--max-parallel", **_SIZES, help="Instances at work at once."),
     click.option("--canary", **_SIZES, help="The size of a first batch."),

@@ -35,9 +35,27 @@ async def test_a_deployment_gets_its_services_default_unless_it_asks_for_none(
     named = Strategy(**CAREFUL.model_dump(), name="careful")
     assert await carried_out(world, place) == named
     assert await carried_out(world, place, strategy=Strategy()) is None
-    assert await carried_out(world, place, strategy=Strategy(bake=0)) == Strategy()
     other = await world.place()
     assert await carried_out(world, other) is None
+    assert await carried_out(world, other, strategy=Strategy(bake=1)) == Strategy(bake=1)
+
+
+async def test_what_a_deployment_gives_without_a_name_changes_its_services_default(
+    world: World,
+) -> None:
+    (place,) = await world.places(1, service=f"careful-{world.number}")
+    ten = await carried_out(world, place, strategy=Strategy(max_parallel=10))
+    assert ten == Strategy(
+        name="careful", canary=1, promote="manual", max_failures=0, max_parallel=10
+    )
+    taken = Strategy(canary=0, max_failures=None)
+    assert await carried_out(world, place, strategy=taken) == Strategy(
+        name="careful", canary=0, promote="manual"
+    )
+
+    params = world.params("v1", place, service=place.local.service, strategy=Strategy(canary=2))
+    plan = await asked(world, "plan_deployment", params)
+    assert plan.strategy == Strategy(name="careful", canary=2, promote="manual", max_failures=0)
 
 
 async def test_a_rollback_gets_only_what_it_asks_for(world: World) -> None:
@@ -95,6 +113,19 @@ async def test_the_command_line_takes_one_by_its_name_and_lists_them(own: World)
     assert status.rollout.strategy == Strategy(
         name="careful", canary=0, promote="manual", max_failures=0, max_parallel="50%"
     )
+    (of_default,) = await own.places(1, service=f"careful-{own.number}")
+    ten = Strategy(name="careful", canary=1, promote="manual", max_failures=0, max_parallel=10)
+    for flags, got in (
+        (("--max-parallel", "10"), ten),
+        (("--strategy", "none"), None),
+    ):
+        said = await site.ferryman(
+            *("deploy", of_default.local.service, "v1", "--package-url", url, "--all"),
+            *(*flags, "--wait"),
+        )
+        assert said.code == 0, said
+        status = await site.coordinator.get_deployment_status(said.out.split()[0])
+        assert status.rollout.strategy == got
     shown = await site.ferryman("strategies")
     assert shown.out.splitlines()[1].split(None, 2) == [
         "careful",
