@@ -21,6 +21,7 @@ from agent.preparer import TELL_BEFORE
 from agent.turns import OPEN_AT_ONCE, UNPACKING_AT_ONCE
 from coordinator.client.settings import ConfigFile
 from coordinator.config import load_settings
+from coordinator.core.longest import LOOKS
 from coordinator.core.rollout import PUT_BACK_GRACE
 from coordinator.store.tables import metadata
 from protocol.messages import Step
@@ -73,6 +74,8 @@ def test_the_figures_in_the_pages_are_those_of_the_code() -> None:
     assert f"takes in {UNPACKING_AT_ONCE} packages" in packages
     assert f"; {OPEN_AT_ONCE} are open" in packages
     assert f"{TELL_BEFORE:g} seconds before it" in packages
+    windows = f"({LOOKS} openings of one window, {LOOKS // 32} of 32)"
+    assert windows in text_of("docs/rollouts.md")
     assert f"{PUT_BACK_GRACE:g} s" in section("docs/operations.md", "Timeouts and retries")
 
 
