@@ -69,9 +69,8 @@ def _alike(spread: Spread) -> Verdict | None:
         return None
     if spread.one_host and spread.elsewhere:
         return "host", "all of them are on one host, and others came through"
-    if spread.through < spread.struck:
-        came = f"{spread.through} came through" if spread.through else "none came through"
-        return "package", f"{spread.struck} failed alike, {came}"
+    if not spread.through:
+        return "package", f"{spread.struck} failed alike, none came through"
     return None
 
 

@@ -97,7 +97,13 @@ def test_all_of_one_host_while_others_came_through_is_the_hosts_fault() -> None:
     (cause,) = causes(mixed, lambda name: "host-a" if name in sick else "host-b")
     assert cause.fault == "host"
     (cause,) = causes(mixed, lambda name: "host-a")
-    assert cause.fault == "package", "others of the same host came through"
+    assert cause.fault == "unknown", "others of the same host came through"
+
+
+def test_what_most_failed_at_and_others_came_through_is_not_the_packages_fault() -> None:
+    sick = {f"i{n}": HEALTH.format(port=8000 + n) for n in range(10)}
+    (cause,) = causes(ended(**sick, **{f"j{n}": None for n in range(9)}), own_host)
+    assert (cause.fault, cause.why) == ("unknown", "9 others came through with the same package")
 
 
 def test_an_instance_that_names_another_of_the_task_failed_like_the_others() -> None:

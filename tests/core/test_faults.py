@@ -100,7 +100,7 @@ def test_what_is_the_packages_fault_wherever_else_it_came_through(message: str) 
 )
 def test_a_way_that_others_went_is_the_hosts_to_mend(message: str) -> None:
     assert fault(message, HERE_ONLY) == "host"
-    assert fault(message, ONE_HOST) == "host"
+    assert fault(message, ONE_HOST) == fault(message, NEARLY_EVERYWHERE) == "host"
     assert fault(message, EVERYWHERE) == "package"
     assert fault(message, ALONE) == "unknown"
     assert fault(message, WHOLE_FLEET_ON_ONE_HOST) == "unknown", "its network, or the server's?"
@@ -115,6 +115,7 @@ def test_a_package_that_is_not_there_is_the_packages_fault_even_for_one() -> Non
 def test_a_server_that_is_in_trouble_proves_nothing_of_one() -> None:
     busy = f"{URL}: the server answered 503"
     assert fault(busy, ALONE) == fault(busy, HERE_ONLY) == "unknown"
+    assert fault(busy, NEARLY_EVERYWHERE) == "unknown"
     assert fault(busy, EVERYWHERE) == "package"
 
 
@@ -133,10 +134,11 @@ def test_a_server_that_is_in_trouble_proves_nothing_of_one() -> None:
 def test_a_service_that_fails_is_judged_by_the_others_and_by_the_version_before(
     message: str,
 ) -> None:
-    assert fault(message, EVERYWHERE) == fault(message, NEARLY_EVERYWHERE) == "package"
+    assert fault(message, EVERYWHERE) == "package"
     assert fault(message, WHOLE_FLEET_ON_ONE_HOST) == "package"
     assert fault(message, replace(ALONE, put_back=True)) == "package"
     assert fault(message, ALONE) == fault(message, HERE_ONLY) == "unknown"
+    assert fault(message, NEARLY_EVERYWHERE) == "unknown", "what others came through is well"
     assert fault(message, ONE_HOST) == "host"
 
 
