@@ -2,8 +2,8 @@
 
 Two failures have one cause if their signatures are equal. Of a service's output only the
 last lines count, and ids, ports, pids, times, sizes, addresses, digests and temporary names
-are taken out of all of it. How the old release was put back is no part of the cause, unless
-that failed, too.
+are taken out of all of it. A line of a file is no port, and a code is not of one instance: both
+stay. How the old release was put back is no part of the cause, unless that failed, too.
 """
 
 from __future__ import annotations
@@ -116,23 +116,42 @@ def _number(pattern: re.Pattern[str], words: str) -> int | None:
 _WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _UNIT = re.compile(r"\bferryman-instance-([A-Za-z0-9._-]+)\.service\b")
 """A unit that the agent names after its instance."""
+_LINE = (
+    "c|cc|clj|cpp|cs|cxx|erl|ex|exs|go|h|hpp|java|js|jsx|kt|lua|m|mjs|cjs|php|pl|pm|py|rb|rs|scala"
+    "|sh|sql|swift|ts|tsx|vue"
+)
+"""After a name that ends so, a number is a line."""
 _OWN = re.compile(
-    r"""
-    \[(?P<BRACKETED>\d+)\]
+    rf"""
+    (?P<STAYS>  (?i:code|status|error|errno) [ =:#"'(]+
+                (?: 0x[0-9a-fA-F]+ | -\d{{1,10}} | \d{{1,9}} ) (?![\w#]|[-/:.,]\d)
+                (?![ ](?:---|bytes)[ ]|[ ]?(?:ms|s|seconds?)\b)
+              | SQLSTATE\[\w+\]
+              | \.(?:{_LINE}) (?::\d+)+ (?!\w) )
+  | \[(?P<BRACKETED>\d+)\]
+  | (?P<THREAD> (?<=\b[IWEF])\d{{4}}[ ]\d\d:\d\d:\d\d\.\d+[ ]+\d+(?=[ ]) )
+  | (?P<HOST>   (?: (?<![^\s(=\[])|(?<=[\s(=:]["']) ) (?:\*|::1?)?
+              | (?: (?<=//)|(?<=@) ) [A-Za-z0-9_-]+
+              | (?: (?<=//)|(?<=@)|(?<![A-Za-z0-9._/-]) ) (?![a-z0-9.-]+\.(?:{_LINE}):)
+                (?: localhost | ID | [a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{{2,}} )
+    ) :\d{{1,5}} (?![A-Za-z0-9])
   | (?<![A-Za-z0-9.])(?:
-        (?P<TIME>   \d{4}-\d\d-\d\d (?:[T ]\d\d:\d\d:\d\d)? (?:[.,]\d+)? (?:Z|[+-]\d\d:?\d\d)?
-                  | (?:[A-Z][a-z]{2}[ ]+\d{1,2}[ ])? \d\d:\d\d:\d\d (?:[.,]\d+)? )
-      | (?P<ADDRESS>(?:\d{1,3}\.){3}\d{1,3} (?::\d+)?
+        (?P<TIME>   \d{{4}}[-/]\d\d[-/]\d\d
+                    (?:[T ]\d\d:\d\d:\d\d)? (?:[.,]\d+)? (?:Z|[+-]\d\d:?\d\d)?
+                  | (?:[A-Z][a-z]{{2}}[ ]+\d{{1,2}}[ ])? \d\d:\d\d:\d\d (?:[.,]\d+)? )
+      | (?P<ADDRESS>(?:\d{{1,3}}\.){{3}}\d{{1,3}} (?::\d+)?
                   | \[[0-9a-fA-F]*:[0-9a-fA-F:.]+\] (?::\d+)?
                   | 0x[0-9a-fA-F]+ )
-      | (?P<PORT>   port [ =:]+ \d+ | (?<=:)\d{4} )
-      | (?P<PID>    (?:pid|PID|process|processes) [ =:]+ \d+ (?:,[ ]\d+)* )
-      | (?P<TEMPORARY> /tmp/[^\s:'"]+ | tmp[A-Za-z0-9_]{6,} )
-      | (?P<DIGITS> [0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}
-                  | [0-9A-HJKMNP-TV-Z]{26}
-                  | (?=[a-f]*\d)[0-9a-f]{8,}
-                  | \d{5,} )
-      | (?P<SPAN>   \d+(?:\.\d+)? [ ]? (?:ms|seconds?|s) )
+      | (?P<PORT>   (?i:ports?) "?[ =:]+"? \d+ )
+      | (?P<PID>    (?i:p?pid|process|processes) "?[ =:]+ \d+ (?:,[ ]\d+)*
+                  | goroutine[ ]\d+ | (?<=\(node:)\d+ | \d+\#\d+ (?::[ ]\*\d+)?
+                  | \d+(?=[ ]---[ ]\[) )
+      | (?P<TEMPORARY> /tmp/[^\s:'"]+ | tmp[A-Za-z0-9_]{{6,}} )
+      | (?P<DIGITS> [0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}
+                  | [0-9A-HJKMNP-TV-Z]{{26}}
+                  | \d{{5,}} (?:\.\d+)? (?![A-Za-z0-9])
+                  | (?=[a-f]*\d)[0-9a-f]{{8,}} )
+      | (?P<SPAN>   (?:\d+h)?(?:\d+m)? \d+(?:\.\d+)? [ ]? (?:[mnuµ]?s|seconds?) )
       | (?P<SIZE>   \d+ (?=[ ](?:bytes|of[ ]\d|must[ ]be[ ]free|are\Z)) )
     )(?![A-Za-z0-9])
     """,
@@ -145,4 +164,11 @@ def _common(text: str, own: Set[str]) -> str:
     text = _UNIT.sub(r"\1", text)
     if not own.isdisjoint(_WORD.findall(text)):
         text = _WORD.sub(lambda word: "ID" if word[0] in own else word[0], text)
-    return _OWN.sub(lambda found: found.lastgroup or "", text)
+    return _OWN.sub(_replaced, text)
+
+
+def _replaced(found: re.Match[str]) -> str:
+    """What stands for an instance's own; a host stays, without its port."""
+    if found.lastgroup == "STAYS":
+        return found[0]
+    return f"{found['HOST']}:PORT" if found.lastgroup == "HOST" else found.lastgroup or ""

@@ -69,6 +69,75 @@ def test_what_is_an_instances_own_parts_no_causes(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        (
+            "2026/01/02 03:04:05 [emerg] 1234#1234: bind() to 0.0.0.0:8080 failed (98: in use)",
+            "2026/01/02 13:14:15 [emerg] 987#987: bind() to 0.0.0.0:18081 failed (98: in use)",
+        ),
+        ("[error] 1234#0: *57 connect() failed", "[error] 987#0: *3 connect() failed"),
+        (
+            "2026-01-02 03:04:05.678 ERROR 4711 --- [main] o.s.boot.SpringApplication : no",
+            "2026-01-02 03:04:06.001 ERROR 815 --- [main] o.s.boot.SpringApplication : no",
+        ),
+        (
+            "E0102 03:04:05.678901    4711 main.go:12] no lease",
+            "E0203 13:14:15.000001 9 main.go:12] no lease",
+        ),
+        (
+            '{"level":50,"time":1700000000123,"pid":123,"msg":"no"}',
+            '{"level":50,"time":1700000099456,"pid":45678,"msg":"no"}',
+        ),
+        ('{"level":"error","ts":1700000000.123}', '{"level":"error","ts":1700000099.4}'),
+        ("(node:1234) Warning: no", "(node:98) Warning: no"),
+        (
+            "Error: listen EADDRINUSE: address already in use :::8080",
+            "Error: listen EADDRINUSE: address already in use :::18081",
+        ),
+        ("listen tcp :8080: bind: in use", "listen tcp :18081: bind: in use"),
+        ("PORT=8080 is taken", "PORT=18081 is taken"),
+        ("PORT=8080 is taken", "PORT=8081 is taken"),
+        ("Port 8080 was already in use.", "Port 80 was already in use."),
+        ('{"port": 8080}', '{"port": 18081}'),
+        ("localhost:8080 refused", "localhost:18081 refused"),
+        ("http://web:8080/ refused", "http://web:18081/ refused"),
+        ("db.example.com:5432 refused", "db.example.com:15432 refused"),
+        ("host-a:8080 refused", "host-b:18081 refused"),
+        ("goroutine 1 [running]:", "goroutine 18 [running]:"),
+        ("no answer after 1m3.2s", "no answer after 2m0.9s"),
+        ("no answer after 1h0m3s", "no answer after 59.5s"),
+        ("ended after 300ms", "ended after 1.5µs"),
+        ("error after 5 s: no", "error after 7.5 s: no"),
+    ],
+)
+def test_common_formats_of_logs_part_no_causes(one: str, other: str) -> None:
+    assert read(LINES + one, OWN).signature == read(LINES + other, OWN).signature
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("panic at main.go:1234", "panic at main.go:4321"),
+        ("panic at main.go:12345", "panic at main.go:54321"),
+        ("at src/main.rs:1234:5", "at src/main.rs:4321:5"),
+        ("at Main.main(Main.java:1234)", "at Main.main(Main.java:4321)"),
+        ("refused: error code 40010", "refused: error code 50020"),
+        ('{"code":40010}', '{"code":50020}'),
+        ('{"statusCode": 40010}', '{"statusCode": 50020}'),
+        ('{"status":4001}', '{"status":5002}'),
+        ("error 40010: no", "error 50020: no"),
+        ("failed with error code 0x80070005", "failed with error code 0x80004005"),
+        ("ended with code -1073741819", "ended with code -1073741515"),
+        ("SQLSTATE[42000]: no", "SQLSTATE[28000]: no"),
+        ("db.example.com:5432 refused", "cache.example.com:5432 refused"),
+        ("E0102 03:04:05.678901 9 a.go:1] no", "F0102 03:04:05.678901 9 a.go:1] no"),
+    ],
+)
+def test_lines_of_files_and_codes_part_causes(one: str, other: str) -> None:
+    assert read(LINES + one, OWN).signature != read(LINES + other, OWN).signature
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
         ("start: exited with status 3 0.1 s after the start", "check: exited with status 3"),
         ("check: exited with status 3", "check: exited with status 4"),
         ("check: killed by signal 9 (SIGKILL)", "check: killed by signal 11 (SIGSEGV)"),
