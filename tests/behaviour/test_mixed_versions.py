@@ -31,7 +31,7 @@ async def commands(own: World, task_id: str) -> tuple[str, str]:
     assert said.code == 5
     first, *others = said.out.partition("  mixed versions: ")[2].splitlines()
     assert first == "3 instances run v2, 1 runs v1"
-    new, onward, old, back = (line.strip() for line in others)
+    new, onward, old, back = (line.strip() for line in others[-4:])
     assert (new, old) == ("all on v2:", "all on v1:")
     return onward, back
 
@@ -60,6 +60,19 @@ async def test_the_second_command_takes_the_switched_ones_back(own: World) -> No
     await paste(own, back)
     assert [await place.runs() for place in places] == ["v1"] * 4
     assert [len(place.driver.starts) for place in places] == [3, 3, 3, 3], "others were left alone"
+
+
+@pytest.mark.parametrize("way", [0, 1])
+async def test_after_a_retry_that_failed_again_both_commands_still_end_it(
+    own: World, way: int
+) -> None:
+    task_id, places = await half_deployed(own)
+    places[1].check.sick["v2"] = "it exited with status 3"
+    again = await own.door.retry_deployment(task_id)
+    assert (await own.ended(again.deploy_id)).status is TaskState.FAILED
+    places[1].check.sick.clear()
+    await paste(own, (await commands(own, task_id))[way])
+    assert [await place.runs() for place in places] == ["v2" if way == 0 else "v1"] * 4
 
 
 @pytest.mark.parametrize("way", [0, 1])

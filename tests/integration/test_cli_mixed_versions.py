@@ -139,22 +139,95 @@ def test_after_a_rollback_it_goes_on_or_is_undone(shell: Shell) -> None:
     assert (body["target_version"], body["instances"]) == ("v2", ["a"])
 
 
-def test_a_task_that_led_to_another_sends_there(shell: Shell) -> None:
+def test_what_came_of_it_is_told_and_the_commands_stand_nevertheless(shell: Shell) -> None:
     status = partial(a="v2", b="v1") | {"rollout": {"led_to": ["rollback-1", "rollback-2"]}}
-    assert mixed(shell, status) == [
+    said = mixed(shell, status)
+    assert said == [
         "  mixed versions: 1 instance runs v2, 1 runs v1",
         "    what came of it:",
         "      ferryman status rollback-2",
+        "    all on v2:",
+        f"      ferryman deploy web v2 --package-url {URL} --sha256 {DIGEST} --instances b",
+        "    all on v1:",
+        "      ferryman rollback web v1 --instances a",
+    ]
+    assert pasted(shell, said[4])["instances"] == ["b"]
+    assert pasted(shell, said[6])["instances"] == ["a"]
+
+
+def test_a_retry_that_failed_again_in_part_tells_both_commands(shell: Shell) -> None:
+    again = {"rollout": {"follows": "d-0", "relation": "retry"}}
+    said = mixed(shell, partial(a="v2", b="v1") | again)
+    assert [line.strip() for line in said[1::2]] == ["all on v2:", "all on v1:"]
+
+
+def each_to_its_own(status: str, **rows: tuple[str, str, str]) -> dict[str, Any]:
+    """A rollback with several targets: how each ended, what it runs, and what it was to run."""
+    told = [
+        row(name, ended, current_version=runs, target_version=target)
+        for name, (ended, runs, target) in rows.items()
+    ]
+    counts: dict[str, int] = {}
+    for _, runs, _ in rows.values():
+        counts[runs] = counts.get(runs, 0) + 1
+    return rollback(status, told, "rollback-1", versions=counts, target_version="@previous")
+
+
+def of_rollback(shell: Shell, status: dict[str, Any]) -> list[str]:
+    """What `ferryman status` says of a rollback's mixed versions."""
+    shell.fake.script("GET", "/v1/rollback/rollback-1", ok(status))
+    lines = shell("status", "rollback-1").out.splitlines()
+    starts = [n for n, line in enumerate(lines) if line.startswith("  mixed versions: ")]
+    return lines[starts[0] :] if starts else []
+
+
+def test_where_each_has_a_target_of_its_own_the_rest_is_retried_or_all_go_back(
+    shell: Shell,
+) -> None:
+    status = each_to_its_own(
+        "failed",
+        a=("completed", "v1", "v1"),
+        b=("failed", "v3", "v1"),
+        c=("completed", "v0", "v0"),
+        d=("cancelled", "v3", "v0"),
+        e=("failed", "", "v1"),
+    )
+    said = of_rollback(shell, status)
+    assert said == [
+        "  mixed versions: 2 instances run v3, 1 runs v1, 1 runs v0, 1 runs nothing",
+        "    each on its own target:",
+        "      ferryman retry rollback-1",
+        "    all on v3:",
+        "      ferryman rollback web v3 --instances a,c",
+    ]
+    shell.fake.script("POST", "/v1/rollback/rollback-1/retry", ok(BACK))
+    assert shell(*shlex.split(said[2])[1:]).code == 0
+    assert pasted(shell, said[4])["instances"] == ["a", "c"]
+
+
+def test_with_one_target_for_all_an_each_to_its_own_rollback_has_a_command_on(
+    shell: Shell,
+) -> None:
+    status = each_to_its_own("failed", a=("completed", "v1", "v1"), b=("failed", "v2", "v1"))
+    assert [line.strip() for line in of_rollback(shell, status)[1:]] == [
+        "all on v1:",
+        "ferryman rollback web v1 --instances b",
+        "all on v2:",
+        "ferryman rollback web v2 --instances a",
     ]
 
 
-def test_where_each_goes_to_a_version_of_its_own_there_is_no_one_way_out(shell: Shell) -> None:
-    rows = [row("a", target_version="v1"), row("b", "failed", target_version="v0")]
-    status = rollback("failed", rows, "rollback-1", versions={"v1": 1, "v2": 1})
-    status["target_version"] = "@previous"
-    shell.fake.script("GET", "/v1/rollback/rollback-1", ok(status))
-    last = shell("status", "rollback-1").out.splitlines()[-1]
-    assert last == "  mixed versions: 1 instance runs v1, 1 runs v2"
+def test_where_nothing_failed_there_is_nothing_to_retry(shell: Shell) -> None:
+    status = each_to_its_own("failed", a=("completed", "v3", "v1"), b=("completed", "v0", "v0"))
+    assert [line.strip() for line in of_rollback(shell, status)[1:]] == [
+        "all on v3:",
+        "ferryman rollback web v3 --instances b",
+    ]
+
+
+def test_where_each_runs_the_version_of_its_own_nothing_is_to_be_ended(shell: Shell) -> None:
+    status = each_to_its_own("failed", a=("completed", "v1", "v1"), b=("failed", "v0", "v0"))
+    assert of_rollback(shell, status) == []
 
 
 def test_the_rest_of_a_task_that_is_whole_is_an_error_and_starts_nothing(shell: Shell) -> None:
