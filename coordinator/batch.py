@@ -398,7 +398,7 @@ class Batch:
             status=_OUTCOMES[part.phase],
             reason=part.reason,
             corrects=corrects,
-            regressed=part.regressed,
+            regressed_at=part.since if part.regressed else None,
         )
 
     def _record(self, row: AuditRow, after: Mapping[str, Any]) -> None:

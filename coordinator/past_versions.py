@@ -1,9 +1,9 @@
 """What an instance ran at a past moment, as far as its history says.
 
 A version counts from the row of the task that brought it; a task that failed or was cancelled
-put back what had run, unless it had succeeded and regressed later. The history knows neither
-hosts nor crashes, nor what was done by hand: a version's status is that of its row, and the
-reason says what it rests on.
+put back what had run, unless it had succeeded and regressed later: until then its version ran.
+The history knows neither hosts nor crashes, nor what was done by hand: a version's status is that
+of its row, and the reason says what it rests on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def version_then(
     own = last if last is not None and last.service == service else None
     if own is not None:
         basis = f"{_BROUGHT[own.action]} by {own.task_id} at {rfc3339(own.timestamp)}"
-        if own.regressed:
+        if _had_regressed(own, at):
             basis += f"; {own.reason}"
     elif last is not None:
         basis = "was of another service then"
@@ -38,7 +38,7 @@ def version_then(
     return InstanceVersion(
         instance_id=instance_id,
         version=own.version if own else "",
-        status=_status(own),
+        status=_status(own, at),
         last_updated=own.timestamp if own else at,
         host_id="",
         connected=False,
@@ -49,10 +49,14 @@ def version_then(
 _BROUGHT = {"deploy": "deployed", "rollback": "brought back"}
 
 
-def _status(brought: HistoryRow | None) -> InstanceStatus:
+def _status(brought: HistoryRow | None, at: datetime) -> InstanceStatus:
     if brought is None:
         return InstanceStatus.STOPPED
-    return InstanceStatus.ERROR if brought.regressed else InstanceStatus.RUNNING
+    return InstanceStatus.ERROR if _had_regressed(brought, at) else InstanceStatus.RUNNING
+
+
+def _had_regressed(brought: HistoryRow, at: datetime) -> bool:
+    return brought.regressed_at is not None and brought.regressed_at <= at
 
 
 def _since(service: str, rows: Sequence[HistoryRow]) -> str:

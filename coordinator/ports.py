@@ -101,9 +101,10 @@ class HistoryRow:
     status: Literal["success", "failed", "cancelled"]
     reason: str = ""
     corrects: bool = False
-    """Whether the assignment has a row already: its status and reason are replaced."""
-    regressed: bool = False
-    """Whether it had succeeded before it failed: what it brought was not put back by its host."""
+    """Whether the assignment has a row already: its status, its reason and when it
+    regressed are replaced."""
+    regressed_at: datetime | None = None
+    """When it failed after it had succeeded: its host did not put back what it had brought."""
     told_attempt: int = 0
     """The attempt that the host's own past told of, 0 for a row of the coordinator's own.
     A row that is told is left out if the assignment has one, and replaces an earlier attempt's
@@ -112,7 +113,7 @@ class HistoryRow:
     @property
     def brought(self) -> bool:
         """Whether the version ran on the instance from then on."""
-        return self.status == "success" or self.regressed
+        return self.status == "success" or self.regressed_at is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ async def _write_history(connection: AsyncConnection, ended: Sequence[HistoryRow
             "of_task": row.task_id,
             "status": row.status,
             "reason": row.reason,
-            "regressed": row.regressed,
+            "regressed_at": row.regressed_at,
         }
         for row in ended
         if row.corrects

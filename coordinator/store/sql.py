@@ -241,7 +241,8 @@ class SqlStore(AuditTrail):
             .where(latest.c.instance_id.in_(names), latest.c.timestamp <= at)
             .group_by(latest.c.instance_id)
         )
-        both = last_ones.union(last_ones.where((latest.c.status == "success") | latest.c.regressed))
+        brought = (latest.c.status == "success") | latest.c.regressed_at.is_not(None)
+        both = last_ones.union(last_ones.where(brought))
         wanted = select(table).where(table.c.seq.in_(both)).order_by(table.c.seq.desc())
         async with self._database.reading() as connection:
             known = (await connection.execute(names)).scalars()

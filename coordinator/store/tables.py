@@ -177,7 +177,7 @@ history = Table(
     Column("status", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("told_attempt", Integer, nullable=False, server_default="0"),
-    Column("regressed", Boolean, nullable=False, server_default=false()),
+    Column("regressed_at", UtcTime),
     Index(None, "instance_id", "seq"),
     Index(None, "service", "instance_id"),
     sqlite_autoincrement=True,

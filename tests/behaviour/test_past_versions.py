@@ -158,17 +158,20 @@ async def test_an_instance_that_was_another_services_then_ran_nothing_of_this_on
     assert (row.version, row.reason) == ("", "was of another service then")
 
 
-async def test_what_regressed_after_its_success_had_run_from_then_on(world: World) -> None:
+async def test_what_regressed_after_its_success_had_run_until_it_fell(world: World) -> None:
     name = f"gone-{world.number}"
     fell = replace(
         old(world, name, "v2", 10),
         status="failed",
         reason="healthy at first, then: it exited with 3",
-        regressed=True,
+        regressed_at=LONG_AGO + timedelta(minutes=15),
     )
     back = replace(old(world, name, "v1", 20), action="rollback", task_id=f"back-{name}")
     await keep(world, old(world, name, "v1", 0), fell, back)
 
+    (row,) = (await told(world, LONG_AGO + timedelta(minutes=14.9))).instances
+    assert (row.version, row.status) == ("v2", InstanceStatus.RUNNING)
+    assert row.reason == f"deployed by old-{name}-v2 at 2025-11-01T12:10:00Z"
     (row,) = (await told(world, LONG_AGO + timedelta(minutes=15))).instances
     assert (row.version, row.status) == ("v2", InstanceStatus.ERROR)
     assert row.reason == (

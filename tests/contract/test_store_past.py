@@ -104,10 +104,13 @@ async def test_what_regressed_after_its_success_had_brought_its_version(store: S
     regressed = ended("i-1", "d-2", version="v2", timestamp=later(10))
     failed = ended("i-1", "d-3", version="v3", status="failed", timestamp=later(20))
     await store.commit(Changes(history=[before, regressed, failed]))
-    fell = replace(regressed, status="failed", reason="it crashed", corrects=True, regressed=True)
+    fell = replace(
+        regressed, status="failed", reason="it crashed", corrects=True, regressed_at=later(15)
+    )
     await store.commit(Changes(history=[fell]))
     rows = (await store.history_up_to("user-service", later(30)))["i-1"]
     assert [(row.task_id, row.brought) for row in rows] == [("d-3", False), ("d-2", True)]
+    assert (rows[1].timestamp, rows[1].regressed_at) == (later(10), later(15))
     assert rows[1] == replace(fell, corrects=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,12 +111,23 @@ def failed(status: DeployStatus) -> AssignmentStatus:
     return part
 
 
+async def then(coordinator: Coordinator, at: datetime) -> InstanceStatus:
+    """How the instance did at a past moment, by the history."""
+    found = await coordinator.get_service_instance_versions("user-service", True, at)
+    (row,) = found.instances
+    return row.status
+
+
 async def test_it_fails_what_had_completed_for_everybody_and_for_good(tmp_path: Path) -> None:
     async with serving(tmp_path / "coordinator") as (coordinator, url):
         identity = await approved(coordinator, url, tmp_path / "host-a", "host-a")
         async with connected(url, identity) as agent:
             await completed(coordinator, agent)
+            healthy = (await coordinator.get_system_health()).timestamp
             await agent.tells(FELL_SICK)
+            sick = (await coordinator.get_system_health()).timestamp
+            assert await then(coordinator, healthy) is InstanceStatus.RUNNING
+            assert await then(coordinator, sick) is InstanceStatus.ERROR
             before = failed(await coordinator.get_deployment_status("deploy-1"))
             history = await coordinator.get_instance_version_history("instance-1")
             (row,) = history.history
@@ -132,3 +144,5 @@ async def test_it_fails_what_had_completed_for_everybody_and_for_good(tmp_path: 
         assert failed(await coordinator.get_deployment_status("deploy-1")) == before
         again = await coordinator.get_instance_version_history("instance-1")
         assert again == history
+        assert await then(coordinator, healthy) is InstanceStatus.RUNNING
+        assert await then(coordinator, sick) is InstanceStatus.ERROR

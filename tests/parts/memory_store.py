@@ -192,7 +192,7 @@ class MemoryStore:
             for n in there:
                 old = self._history[n]
                 self._history[n] = replace(
-                    old, status=row.status, reason=row.reason, regressed=row.regressed
+                    old, status=row.status, reason=row.reason, regressed_at=row.regressed_at
                 )
         elif row.told_attempt:
             self._take_told(_utc(row), there)

@@ -31,7 +31,5 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_transitions_task_id_seq", "transitions", ["task_id", "seq"])
-    op.add_column(
-        "history", sa.Column("regressed", sa.Boolean(), nullable=False, server_default=sa.false())
-    )
+    op.add_column("history", sa.Column("regressed_at", sa.BigInteger(), nullable=True))
     op.create_index("ix_history_service_instance_id", "history", ["service", "instance_id"])
