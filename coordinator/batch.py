@@ -39,7 +39,7 @@ from coordinator.ports import (
     InstanceRow,
     Sender,
 )
-from coordinator.stream import assignment_event, instance_event, task_event
+from coordinator.stream import assignment_events, instance_event, task_event
 from coordinator.told import row_of_entry
 from protocol.messages import Command, PastEntry
 from protocol.states import Phase, TaskKind
@@ -359,9 +359,10 @@ class Batch:
         self.effects.extend(
             (task_id, one) for one in done.effects if not isinstance(one, happenings.TakeBack)
         )
+        for told in assignment_events(done.task, done.changed, self._now, self._fleet):
+            self._event("assignment", told)
         for part in done.changed:
             self._parts[task_id, part.instance_id] = part
-            self._event("assignment", assignment_event(done.task, part))
             if has_moved(task.assignments[part.instance_id], part):
                 self._enter(task_id, part)
         for part in done.ended:

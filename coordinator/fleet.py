@@ -122,6 +122,18 @@ class Fleet:
         row = self._instances.get(instance_id)
         return row is not None and self.host_connected(row.host_id)
 
+    def silent(self, instance_ids: Iterable[str]) -> dict[str, datetime | None]:
+        """Those whose host is not connected, and when it was last heard of, if that is known."""
+        hosts: dict[str, bool] = {}
+        found = {}
+        for name in instance_ids:
+            host_id = self.host_of(name)
+            if host_id and host_id not in hosts:
+                hosts[host_id] = self.host_connected(host_id)
+            if not hosts.get(host_id, True):
+                found[name] = self.last_seen(host_id)
+        return found
+
     def last_seen(self, host_id: str) -> datetime | None:
         """When the host was last heard of, in the coordinator's wall time."""
         heard = self._heard.get(host_id)

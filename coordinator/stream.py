@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from coordinator.core.causes import causes
-from coordinator.core.task import Assignment, Task
+from coordinator.core.task import Assignment, Moment, Task
+from coordinator.core.waits import waits_for
+from coordinator.core.why import why
+from coordinator.fleet import Fleet
 from coordinator.ports import InstanceRow
 
 MOST_CAUSES = 20
@@ -31,19 +34,27 @@ def task_event(task: Task, host_of: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def assignment_event(task: Task, part: Assignment) -> dict[str, Any]:
-    """What the event stream tells of an assignment."""
-    return {
-        "task_id": task.task_id,
-        "service": task.service,
-        "instance_id": part.instance_id,
-        "status": part.phase.state.value,
-        "phase": part.phase.value,
-        "attempt": part.attempt,
-        "reason": part.reason,
-        "error_message": part.error,
-        "receipt": part.receipt.value if part.receipt else None,
-    }
+def assignment_events(
+    task: Task, parts: Sequence[Assignment], now: Moment, fleet: Fleet
+) -> Iterator[dict[str, Any]]:
+    """What the event stream tells of assignments; the reason is that of the task's status."""
+    goes_on = [part.instance_id for part in parts if not part.phase.ended]
+    rollout = waits_for(task, now) if goes_on else None
+    silent = fleet.silent(goes_on)
+    for part in parts:
+        name = part.instance_id
+        away, since = name in silent, silent.get(name)
+        yield {
+            "task_id": task.task_id,
+            "service": task.service,
+            "instance_id": name,
+            "status": part.phase.state.value,
+            "phase": part.phase.value,
+            "attempt": part.attempt,
+            "reason": why(task, part, now, rollout, away=away, silent_since=since),
+            "error_message": part.error,
+            "receipt": part.receipt.value if part.receipt else None,
+        }
 
 
 def instance_event(row: InstanceRow) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from coordinator.core.causes import causes
 from coordinator.core.fleet import shown_status
 from coordinator.core.task import Assignment, Moment, Task
-from coordinator.core.waits import Waits, part_waits_for, rfc3339, waits_for, wall
+from coordinator.core.waits import Waits, part_waits_for, rfc3339, under_way, waits_for, wall
 from coordinator.core.why import why
 from coordinator.engine import Engine
 from coordinator.fleet import Fleet
@@ -41,7 +42,8 @@ class Views:
 
     def deployment(self, task: Task, now: Moment) -> DeployStatus:
         """Reference 1.2."""
-        rows = self._assignments(task, now)
+        silent = self._silent(task)
+        rows = self._assignments(task, now, silent)
         return DeployStatus(
             deploy_id=task.task_id,
             service=task.service,
@@ -54,7 +56,7 @@ class Views:
             digest=task.digest,
             completed_at=task.completed_at,
             cancelled_at=task.cancelled_at,
-            rollout=_rollout(task, now),
+            rollout=_rollout(task, now, silent),
             package_url=without_queries(task.package_url),
             versions=_versions(rows),
             causes=causes(task, self._fleet.host_of),
@@ -62,7 +64,8 @@ class Views:
 
     def rollback(self, task: Task, now: Moment) -> RollbackStatus:
         """Reference 3.3."""
-        rows = self._assignments(task, now)
+        silent = self._silent(task)
+        rows = self._assignments(task, now, silent)
         return RollbackStatus(
             rollback_id=task.task_id,
             service=task.service,
@@ -76,7 +79,7 @@ class Views:
             updated_at=task.updated_at,
             digest=task.digest,
             cancelled_at=task.cancelled_at,
-            rollout=_rollout(task, now),
+            rollout=_rollout(task, now, silent),
             package_url=without_queries(task.package_url),
             versions=_versions(rows),
             causes=causes(task, self._fleet.host_of),
@@ -90,7 +93,7 @@ class Views:
             version=task.version,
             status=task.state,
             progress=task.progress,
-            instances=self._assignments(task, now),
+            instances=self._assignments(task, now, self._silent(task)),
             started_at=task.created_at,
             updated_at=task.updated_at,
             digest=task.digest,
@@ -100,45 +103,38 @@ class Views:
             causes=causes(task, self._fleet.host_of),
         )
 
-    def _assignments(self, task: Task, now: Moment) -> list[AssignmentStatus]:
-        away: dict[str, str | None] = {}
+    def _silent(self, task: Task) -> Mapping[str, datetime | None]:
+        """Where the agent is away that the task still waits for, and since when."""
+        parts = task.assignments.values()
+        return self._fleet.silent(part.instance_id for part in parts if not part.phase.ended)
+
+    def _assignments(
+        self, task: Task, now: Moment, silent: Mapping[str, datetime | None]
+    ) -> list[AssignmentStatus]:
         waits = waits_for(task, now)
         return [
-            self._assignment(task, part, now, away, waits) for part in task.assignments.values()
+            self._assignment(task, part, now, silent, waits) for part in task.assignments.values()
         ]
-
-    def _away_since(self, host_id: str) -> str | None:
-        """Since when the host is silent, as text; None if it is connected."""
-        if self._fleet.host_connected(host_id):
-            return None
-        return rfc3339(self._fleet.last_seen(host_id)) or "the start"
 
     def _assignment(
         self,
         task: Task,
         part: Assignment,
         now: Moment,
-        away: dict[str, str | None],
+        silent: Mapping[str, datetime | None],
         rollout: Waits | None,
     ) -> AssignmentStatus:
-        """One row; `away` remembers what was found out of each host."""
-        row = self._fleet.instance(part.instance_id)
-        told = self._engine.progress_of(task.task_id, part.instance_id)
+        """One row; `rollout` is what the task waits for."""
+        name = part.instance_id
+        row = self._fleet.instance(name)
+        told = self._engine.progress_of(task.task_id, name)
         if told is not None and (part.phase.ended or told.attempt != part.attempt):
             told = None
-        deadline = None if part.phase.ended else wall(now, part.deadline)
-        if row is not None and row.host_id not in away:
-            away[row.host_id] = self._away_since(row.host_id)
-        waits = part_waits_for(
-            task,
-            part,
-            now,
-            rollout,
-            away=bool(row and away[row.host_id]),
-            silent_since=self._fleet.last_seen(row.host_id) if row else None,
-        )
+        step = told.step.value if told else ""
+        away, since = name in silent, silent.get(name)
+        waits = part_waits_for(task, part, now, rollout, away=away, silent_since=since)
         return AssignmentStatus(
-            instance_id=part.instance_id,
+            instance_id=name,
             status=part.phase.state,
             current_version=row.version if row else "",
             target_version=task.target_of(part).version,
@@ -146,19 +142,11 @@ class Views:
             completed_at=part.completed_at,
             error_message=part.error,
             phase=part.phase,
-            step=told.step.value if told else "",
+            step=step,
             attempt=part.attempt,
-            reason=why(
-                task,
-                part,
-                away_since=away[row.host_id] if row else None,
-                until=rfc3339(deadline),
-                retry_at=rfc3339(wall(now, part.retry_at)),
-                step=told.step.value if told else "",
-                rollout=rollout.text if rollout else "",
-            ),
+            reason=why(task, part, now, rollout, away=away, silent_since=since, step=step),
             receipt=part.receipt,
-            deadline=deadline,
+            deadline=None if part.phase.ended else wall(now, part.deadline),
             bytes_done=told.bytes_done if told else 0,
             bytes_total=told.bytes_total if told else None,
             batch=part.batch,
@@ -216,14 +204,15 @@ class Views:
         )
 
 
-def _rollout(task: Task, now: Moment) -> Rollout:
-    waits = waits_for(task, now)
+def _rollout(task: Task, now: Moment, silent: Mapping[str, datetime | None]) -> Rollout:
+    waits = waits_for(task, now) or under_way(task, now, silent)
+    reasons = (task.stopped, waits.text if waits else "")
     return Rollout(
         strategy=task.strategy,
         batches=1 + max(part.batch for part in task.assignments.values()),
         batch=task.passed,
         waits_for=waits.what if waits else "",
-        reason=waits.text if waits else task.stopped,
+        reason="; ".join(reason for reason in reasons if reason),
         waits_since=waits.since if waits else None,
         waits_until=waits.until if waits else None,
         paused_at=task.paused_at,

@@ -118,8 +118,8 @@ class AssignmentStatus(Model):
     bytes_done: int = Field(0, description="(+) bytes of the package fetched so far")
     bytes_total: int | None = Field(None, description="(+) bytes of the package, if known")
     batch: int = Field(0, description="(+) its batch, from 0; a canary is batch 0")
-    waits_for: str = Field("", description="(+) what it waits for, in a word")
-    waits_since: Time | None = Field(None, description="(+) since when")
+    waits_for: str = Field("", description='(+) what it waits for, in a word; "" for work')
+    waits_since: Time | None = Field(None, description="(+) since when, until it has ended")
     waits_until: Time | None = Field(None, description="(+) until when, if that is known")
 
 
@@ -130,8 +130,8 @@ class Rollout(Model):
     batches: int = Field(1, description="how many batches there are")
     batch: int = Field(0, description="the batch whose turn it is, from 0")
     waits_for: str = Field("", description="what the next instances wait for, in a word")
-    reason: str = Field("", description="the same as a sentence; or why the task stopped")
-    waits_since: Time | None = Field(None, description="since when")
+    reason: str = Field("", description="what the task waits for, and why it stopped")
+    waits_since: Time | None = Field(None, description="since when, until it has ended")
     waits_until: Time | None = Field(None, description="until when, if that is known")
     paused_at: Time | None = Field(None, description="since when it is paused")
     promoted_by: str = Field("", description="who let the others follow the canary")

@@ -5,39 +5,42 @@ Every state that is not final says what it waits for, and until when.
 
 from __future__ import annotations
 
-from coordinator.core.task import Assignment, Task
+from datetime import datetime
+
+from coordinator.core.task import Assignment, Moment, Task
+from coordinator.core.waits import Waits, rfc3339, wall
 from protocol.states import Phase
 
 
 def why(
     task: Task,
     part: Assignment,
+    now: Moment,
+    rollout: Waits | None,
     *,
-    away_since: str | None,
-    until: str,
-    retry_at: str,
-    step: str,
-    rollout: str = "",
+    away: bool,
+    silent_since: datetime | None = None,
+    step: str = "",
 ) -> str:
-    """The reason to show.
+    """The reason to show; the arguments are those of `part_waits_for`.
 
-    `away_since` is None while the agent is connected; the times are RFC 3339 texts; `step`
-    is the agent's step of the attempt in hand, "" if it has not said; `rollout` is what the
-    task itself waits for.
+    `step` is the agent's step of the attempt in hand, "" if it has not said.
     """
     if part.phase.ended:
         return part.reason
+    held = rollout.text if rollout else ""
     if part.phase is Phase.QUEUED:
         other = part.blocked_by
-        return f"waiting for {other} to end on this instance" if other else rollout or _ITS_TURN
-    until = f"; until {until}" if until else ""
-    stands = f"; {rollout}" if task.paused_at is not None else ""
+        return f"waiting for {other} to end on this instance" if other else held or _ITS_TURN
+    until = f"; until {rfc3339(wall(now, part.deadline))}" if part.deadline is not None else ""
+    stands = f"; {held}" if task.paused_at is not None else ""
     if part.phase is Phase.RETRYING:
-        return _between_attempts(task, part, retry_at, rollout) + stands
-    if away_since is not None:
-        return f"{_WHILE_AWAY[part.phase]}; agent silent since {away_since}{until}{stands}"
-    if part.phase is Phase.PREPARED and rollout:
-        return f"verified on disk, nothing is stopped yet; {rollout}"
+        return _between_attempts(task, part, now, held) + stands
+    if away:
+        since = rfc3339(silent_since) or "the start"
+        return f"{_WHILE_AWAY[part.phase]}; agent silent since {since}{until}{stands}"
+    if part.phase is Phase.PREPARED and held:
+        return f"verified on disk, nothing is stopped yet; {held}"
     doing = _DOING[part.phase]
     if part.phase is Phase.ACTIVATING:
         doing = _SWITCHING.get(step, doing)
@@ -46,12 +49,13 @@ def why(
     return f"{doing}{asked}{until}{earlier}{stands}"
 
 
-def _between_attempts(task: Task, part: Assignment, retry_at: str, rollout: str) -> str:
+def _between_attempts(task: Task, part: Assignment, now: Moment, held: str) -> str:
     if part.waits_for_place:
-        waits = "" if task.paused_at is not None else f"; {rollout or _ITS_TURN}"
+        waits = "" if task.paused_at is not None else f"; {held or _ITS_TURN}"
         return f"to be prepared again: {part.error}{waits}"
     attempt, tries = part.attempt - part.discards, task.retry_count + 1
-    return f"attempt {attempt} of {tries} failed: {part.error}; next at {retry_at}"
+    due = rfc3339(wall(now, part.retry_at))
+    return f"attempt {attempt} of {tries} failed: {part.error}; next at {due}"
 
 
 _ITS_TURN = "waiting for its turn"

@@ -32,7 +32,7 @@ from tests.parts.waiting import until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SPEAKING = [f for f in FROM_AGENT if FROM_AGENTS[type(f)] is SpeaksFor.INSTANCES]
-SHOWN_ANEW = {"deadline", "reason"}
+SHOWN_ANEW = {"deadline", "reason", "waits_until"}
 """What a status derives from the time of the question: when the timeout ends."""
 
 
@@ -89,7 +89,9 @@ async def truth(own: World, place: Place, deploy_id: str) -> list[dict[str, Any]
     status = await own.door.get_deployment_status(deploy_id)
     parts = [part.model_dump(exclude=SHOWN_ANEW) for part in status.instances]
     history = [entry.model_dump() for entry in await own.history(place)]
-    return [row, status.model_dump(exclude={"instances", "updated_at"}), *parts, *history]
+    rollout = status.rollout.model_dump(exclude=SHOWN_ANEW)
+    rest = status.model_dump(exclude={"instances", "updated_at", "rollout"})
+    return [row, rest, rollout, *parts, *history]
 
 
 @pytest.mark.parametrize("frame", SPEAKING, ids=lambda frame: frame.type)

@@ -47,7 +47,7 @@ def test_a_window() -> None:
     story = Story(of(Strategy(windows=[Window(begin="01:00", until="02:00")]), named(2)))
     opens = START + timedelta(hours=1)
     text = "nothing new begins yet: its window opens at 2026-01-01T01:00:00Z"
-    assert waits(story) == Waits("window", text, until=opens)
+    assert waits(story) == Waits("window", text, START, opens)
     assert part(story, "i0") == Waits("window", text, START, opens)
 
 
@@ -55,7 +55,7 @@ def test_a_start_time_and_the_window_after_it() -> None:
     start = datetime(2026, 1, 2, tzinfo=UTC)
     story = Story(of(Strategy(not_before=start), named(2)))
     text = "nothing new begins yet: not before 2026-01-02T00:00:00Z"
-    assert waits(story) == Waits("window", text, until=start)
+    assert waits(story) == Waits("window", text, START, start)
     window = Window(begin="01:00", until="02:00")
     story = Story(of(Strategy(not_before=start, windows=[window]), named(2)))
     assert waits(story).text.endswith("its window opens at 2026-01-02T01:00:00Z")
@@ -90,8 +90,12 @@ def test_the_preparation_of_all() -> None:
     story.after(3)
     story.prepare("i0")
     text = "waiting until all have the release on disk: 2 are still to be prepared"
-    assert waits(story) == Waits("preparation", text)
-    assert part(story, "i0") == Waits("preparation", text, START + 3 * SECOND)
+    assert waits(story) == Waits("preparation", text, START + 3 * SECOND)
+    assert part(story, "i0") == waits(story)
+    story.after(4)
+    story.prepare("i1")
+    assert waits(story).since == START + 3 * SECOND, "since the first of them has waited"
+    assert part(story, "i1").since == START + 7 * SECOND, "each since its own time"
 
 
 def test_a_bake() -> None:
@@ -107,7 +111,7 @@ def test_a_bake() -> None:
 
 def test_a_place() -> None:
     story = Story(of(Strategy(max_parallel=2), named(3)))
-    assert waits(story) == Waits("place", "waiting for a place: 2 of at most 2 at work")
+    assert waits(story) == Waits("place", "waiting for a place: 2 of at most 2 at work", START)
     assert part(story, "i2").since == START
 
 
@@ -121,14 +125,14 @@ def test_a_place_to_switch() -> None:
 
 def test_the_batch_before() -> None:
     story = Story(of(Strategy(canary=2, bake=60, max_parallel=2), named(5)))
-    assert waits(story) == Waits("batch", "waiting for the canary: 2 have not ended")
+    assert waits(story) == Waits("batch", "waiting for the canary: 2 have not ended", START)
     story.complete("i0", "i1")
     story.after(60)
-    assert waits(story) == Waits("batch", "waiting for batch 2 of 3: 2 have not ended")
+    assert waits(story) == Waits("batch", "waiting for batch 2 of 3: 2 have not ended", START)
 
 
 @pytest.mark.parametrize("strategy", [None, Strategy()], ids=["plain", "strategy"])
-def test_nothing_waits_for_the_task_while_all_are_at_work_or_have_ended(
+def test_nothing_keeps_the_task_while_all_are_at_work_or_have_ended(
     strategy: Strategy | None,
 ) -> None:
     story = Story(of(strategy, named(2)))
@@ -136,13 +140,43 @@ def test_nothing_waits_for_the_task_while_all_are_at_work_or_have_ended(
     story.complete(*named(2))
     assert story.waits() is None
     assert story.part_waits("i0") is None
+    assert story.goes_on() is None
+
+
+def test_what_nothing_keeps_waits_for_what_is_under_way() -> None:
+    story = Story(of(None, named(5), timeout=300, retry_count=1))
+    until = START + 300 * SECOND
+    untaken = "waiting for 5 whose agent has not taken the command"
+    assert story.goes_on() == Waits("", untaken, START, until)
+    assert story.goes_on(*named(5)) == Waits("", "waiting for 5 whose agent is away", START, until)
+    story.after(5)
+    story.say(Taken(), "i0", "i1")
+    story.prepare("i1")
+    story.complete("i4")
+    story.say(failure("HTTP 503", passing=True), "i2")
+    found = story.goes_on("i3")
+    assert found is not None
+    assert found.text == "waiting for 2 at work, 1 to be tried again, 1 whose agent is away"
+    assert (found.what, found.since, found.until) == ("", START, until)
+
+
+def test_what_another_task_has_is_waited_for_without_an_end() -> None:
+    before = of(None, ["a"])
+    held = replace(before.assignments["a"], blocked_by="deploy-0")
+    story = Story(replace(before, assignments={"a": held}))
+    text = "waiting for 1 that another task has to leave first"
+    assert story.goes_on() == Waits("", text, START)
 
 
 def test_a_stopped_task_waits_for_what_is_switching_only() -> None:
     story = Story(of(Strategy(max_failures=0, max_parallel=2), named(5)))
     story.prepare("i0")
     story.fail("i1")
-    assert (story.waits(), story.part_waits("i0")) == (None, None)
+    assert story.waits() is None
+    assert part(story, "i0").what == ""
+    found = story.goes_on()
+    assert found is not None
+    assert found.text == "waiting for 1 at work"
 
 
 # ---- one instance ----------------------------------------------------------------
@@ -161,7 +195,7 @@ def test_an_agent_that_is_away_or_has_not_taken_the_command() -> None:
     assert seen is not None
     assert seen.since == silent, "it is the host that is waited for"
     story.say(Taken(), "a")
-    assert story.part_waits("a") is None, "at work"
+    assert part(story, "a") == Waits("", "at work", START, until)
     assert part(story, "a", away=True) == away
 
 
@@ -191,7 +225,7 @@ def test_in_a_pause_it_is_the_resume_that_all_wait_for(strategy: Strategy | None
     story.after(10)
     for name in names[:4]:
         assert part(story, name).what == "resume", name
-    assert story.part_waits("preparing") is None
+    assert part(story, "preparing").what == "", "that goes on"
     assert part(story, "waiting", away=True).what == "host", "that comes first"
 
 
@@ -220,16 +254,7 @@ def test_what_was_let_go_and_discarded_waits_for_a_place() -> None:
 
 def shown(story: Story, name: str) -> str:
     """The reason that is shown."""
-    found = story.waits()
-    return why(
-        story.task,
-        story.part(name),
-        away_since=None,
-        until="",
-        retry_at="",
-        step="",
-        rollout=found.text if found else "",
-    )
+    return why(story.task, story.part(name), at(story.seconds), story.waits(), away=False)
 
 
 def test_attempts_that_were_discarded_are_not_counted_in_the_sentence() -> None:

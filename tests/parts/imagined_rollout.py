@@ -152,7 +152,7 @@ class Imagined:
             return False
         now = at(self.now)
         waits = waits_for(self.task, now)
-        if waits is None or waits.what != "promotion" or waits.since is None:
+        if waits is None or waits.what != "promotion":
             return False
         idle = due is None or due > self.now + PATIENCE
         if not idle and (now.wall - waits.since).total_seconds() < PATIENCE:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from coordinator.core.happenings import Begin, Connected, Event, Said, Send, TakeBack, Tick, Wake
 from coordinator.core.rollout import Step, step
 from coordinator.core.task import Assignment, Target, Task
-from coordinator.core.waits import Waits, part_waits_for, waits_for
+from coordinator.core.waits import Waits, part_waits_for, under_way, waits_for
 from coordinator.core.waves import places
 from protocol.messages import Activate, Command, Ended, Prepare, Prepared, Regressed, Result, Taken
 from protocol.messages import Step as AgentStep
@@ -155,6 +155,10 @@ class Story:
     def waits(self) -> Waits | None:
         """What the task waits for."""
         return waits_for(self.task, at(self.seconds))
+
+    def goes_on(self, *away: str) -> Waits | None:
+        """What is under way; these agents are silent, nobody knows since when."""
+        return under_way(self.task, at(self.seconds), dict.fromkeys(away))
 
     def part_waits(self, name: str, *, away: bool = False) -> Waits | None:
         """What one instance waits for."""

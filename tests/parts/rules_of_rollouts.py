@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from coordinator.core.happenings import Send, TakeBack
 from coordinator.core.rollout import Step
 from coordinator.core.task import Assignment, Moment, Task
-from coordinator.core.waits import part_waits_for, waits_for
+from coordinator.core.waits import part_waits_for, under_way, waits_for
 from coordinator.core.waves import sizes
+from coordinator.core.why import why
 from coordinator.core.windows import opens_at
 from protocol.messages import Activate, Cancel, Prepare
 from protocol.states import TASK, Phase
@@ -141,12 +142,18 @@ class Rules:
         rollout = waits_for(task, now)
         for part in task.assignments.values():
             waits = part_waits_for(task, part, now, rollout, away=False)
-            if part.phase.ended or part.phase in (Phase.PREPARING, Phase.ACTIVATING):
+            if part.phase.ended:
                 assert waits is None
-            else:
-                assert waits is not None
-                assert waits.text
-                assert waits.since is not None
+                continue
+            assert waits is not None
+            assert waits.text
+            assert waits.since <= now.wall
+            at_work = part.phase in (Phase.PREPARING, Phase.ACTIVATING)
+            assert at_work == (waits.what == "")
+            assert why(task, part, now, rollout, away=False)
+        told = rollout or under_way(task, now, {})
+        assert (told is None) == task.state.ended
+        assert told is None or (told.text and task.created_at <= told.since <= now.wall)
 
     # ---- in the end ----------------------------------------------------------
 
