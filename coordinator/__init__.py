@@ -24,6 +24,7 @@ from protocol.errors import (
 if TYPE_CHECKING:
     from coordinator.app import Coordinator
     from coordinator.client import AsyncClient, Client
+    from protocol.access import TokenParams
     from protocol.models import (
         BatchRollbackParams,
         DeployParams,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         InstanceRollbackParams,
     )
     from protocol.releases import PrefetchParams
+    from protocol.strategy import Strategy, Window
 
 __all__ = [
     "AsyncClient",
@@ -46,8 +48,11 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "PrefetchParams",
+    "Strategy",
+    "TokenParams",
     "UnauthenticatedError",
     "UnavailableError",
+    "Window",
     "__version__",
 ]
 
@@ -60,6 +65,9 @@ _HOMES = {
     "InstanceQueryParams": "protocol.models",
     "InstanceRollbackParams": "protocol.models",
     "PrefetchParams": "protocol.releases",
+    "Strategy": "protocol.strategy",
+    "TokenParams": "protocol.access",
+    "Window": "protocol.strategy",
 }
 
 

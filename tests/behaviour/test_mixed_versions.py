@@ -68,7 +68,7 @@ async def test_after_a_retry_that_failed_again_both_commands_still_end_it(
 ) -> None:
     task_id, places = await half_deployed(own)
     places[1].check.sick["v2"] = "it exited with status 3"
-    again = await own.door.retry_deployment(task_id)
+    again = await own.site.coordinator.retry_deployment(task_id)
     assert (await own.ended(again.deploy_id)).status is TaskState.FAILED
     places[1].check.sick.clear()
     await paste(own, (await commands(own, task_id))[way])

@@ -207,3 +207,16 @@ def test_every_name_and_method_is_documented() -> None:
     methods = [name for name, _ in inspect.getmembers(Client, callable) if name[0] != "_"]
     for name in [*methods, *(name for name in coordinator.__all__ if name[0] != "_")]:
         assert re.search(rf"\b{name}\b", page), f"docs/python.md does not tell of {name}"
+
+
+def test_every_name_of_the_package_loads() -> None:
+    assert {name for name in coordinator.__all__ if not hasattr(coordinator, name)} == set()
+
+
+def test_what_the_page_imports_and_names_as_parameters_is_there() -> None:
+    page = text_of("docs/python.md")
+    imported = re.findall(r"^from coordinator import (.+)$", page, re.MULTILINE)
+    named = {name for line in imported for name in line.split(", ")}
+    named |= set(re.findall(r"\b[A-Z][A-Za-z]+Params\b", page)) | {"Strategy", "Window"}
+    assert len(named) > 8
+    assert named <= set(coordinator.__all__)
