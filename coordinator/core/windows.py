@@ -1,7 +1,8 @@
 """When something new may begin: `not_before` and the windows of the week. Pure.
 
 A window is open whenever clocks on the wall in its time zone show a time in it. One that would
-end before it begins ends on the next day. So an hour that a change of the clock leaves out is
+end before it begins, or as it begins, ends on the next day; one that begins at 24:00 is of the
+next day as a whole. So an hour that a change of the clock leaves out is
 not there, and in one that is there twice a window is open both times.
 """
 
@@ -52,7 +53,7 @@ def _open(window: Window, moment: datetime) -> bool:
 def _spans(window: Window, day: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
     """Begin and end, as clocks on the wall show them, of the windows of these days."""
     begin, end = _of_day(window.begin), _of_day(window.until)
-    if end <= begin:
+    while end <= begin:
         end += _DAY
     for _ in range(days):
         if DAYS[day.weekday()] in window.days:

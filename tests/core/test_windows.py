@@ -7,6 +7,7 @@ clock on the wall shows a time in it.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -41,7 +42,7 @@ def by_minutes(window: Window, moment: datetime) -> bool:
     shown = moment.astimezone(ZoneInfo(window.timezone))
     yesterday = shown.date() - timedelta(days=1)
     begin, until = (60 * int(clock[:2]) + int(clock[3:]) for clock in (window.begin, window.until))
-    if until <= begin:
+    while until <= begin:
         until += 24 * 60
     minute = 60 * shown.hour + shown.minute
     today = DAYS[shown.weekday()] in window.days and begin <= minute < until
@@ -225,6 +226,33 @@ def test_it_is_the_first_minute_in_which_a_clock_shows_it(
         assert any(by_minutes(window, minute) for window in windows)
         minute += timedelta(minutes=1)
     assert closes is None or not any(by_minutes(window, closes) for window in windows)
+
+
+EDGES = ["00:00", "00:01", "02:30", "12:00", "23:59", "24:00"]
+
+
+@pytest.mark.parametrize("timezone", [BERLIN, "Australia/Lord_Howe"])
+@pytest.mark.parametrize(("begin", "until"), [*product(EDGES, EDGES)])
+def test_every_pair_of_clocks_opens_and_closes(begin: str, until: str, timezone: str) -> None:
+    """On each day of the week, and on days on which the clock changes."""
+    for day in DAYS:
+        window = nightly(begin, until, day, timezone=timezone)
+        for now in [utc("2026-06-01 00:00"), utc("2026-06-03 12:00"), *CHANGES]:
+            opens = opens_at(strategy(window), now) or now
+            assert by_minutes(window, opens)
+            assert opens <= now + timedelta(days=15)
+            closes = closes_at(strategy(window), opens)
+            assert closes is not None
+            assert opens < closes <= opens + timedelta(days=1, hours=1)
+            assert not by_minutes(window, closes)
+
+
+@pytest.mark.parametrize("until", ["00:00", "24:00"])
+def test_a_window_that_begins_at_the_end_of_a_day_is_all_of_the_next(until: str) -> None:
+    """1 June 2026 is a Monday."""
+    monday = strategy(nightly("24:00", until, "mon"))
+    assert opens_at(monday, utc("2026-06-01 12:00")) == utc("2026-06-02 00:00")
+    assert closes_at(monday, utc("2026-06-02 00:00")) == utc("2026-06-03 00:00")
 
 
 # ---- the task ------------------------------------------------------------------
