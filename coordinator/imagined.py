@@ -85,7 +85,9 @@ class Host:
     runs: str = OLD
     unwell: bool = False
     given_up: set[tuple[str, int]] = field(default_factory=set)
-    """Attempts of tasks that it was told to give up."""
+    """Attempts of tasks that it was told to give up before it began to switch."""
+    let_go: set[tuple[str, int]] = field(default_factory=set)
+    """Attempts of tasks whose switch has begun: they end by themselves."""
     switched: int = 0
     """How often it switched: whoever watches an earlier one watches no more."""
 
@@ -115,7 +117,8 @@ class Hosts:
             return
         match command:
             case Cancel(attempt=attempt):
-                host.given_up.add((task_id, attempt))
+                if (task_id, attempt) not in host.let_go:
+                    host.given_up.add((task_id, attempt))
             case Prepare(attempt=attempt) if goes_back:
                 yield FROM_DISK, Said(name, attempt, Prepared(digest=command.digest or DIGEST))
             case Prepare(attempt=attempt):
@@ -123,6 +126,7 @@ class Hosts:
                 what = fails if host.prepare_fails else Prepared(digest=DIGEST)
                 yield self._imagined.prepare_seconds * host.pace, Said(name, attempt, what)
             case Activate(attempt=attempt):
+                host.let_go.add((task_id, attempt))
                 seconds = self._imagined.switch_seconds * host.pace
                 if host.switch_fails and not goes_back:
                     fails = _failed(Step.CHECK, "the service did not become healthy")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from coordinator.core.cancellation import withdraw_unswitched
+from coordinator.core.cancellation import give_up
 from coordinator.core.draft import Draft
 from coordinator.core.returns import switched
 from coordinator.core.task import Assignment, Relation
@@ -25,14 +25,20 @@ _STAYS = "not taken back, as nothing ran there before"
 
 
 def stop_at_limits(draft: Draft, strategy: Strategy) -> None:
-    """Stop the task if more has failed than its strategy allows; one that has ended is not."""
+    """Stop the task if more has failed than its strategy allows.
+
+    One that has ended is not stopped, nor is one that was cancelled: that is what it ends by.
+    """
     failed = draft.by_phase()[Phase.FAILED]
-    if draft.task.stopped or not failed:
+    if draft.task.stopped or draft.task.cancelled_at is not None or not failed:
         return
     if (why := _too_many(draft, strategy, failed)) and not draft.before.state.ended:
         draft.task = replace(draft.task, stopped=why)
         for part in list(draft.parts.values()):
-            withdraw_unswitched(draft, part, f"stopped: {why}")
+            give_up(draft, part, f"stopped: {why}")
+            if part.phase is Phase.ACTIVATING:
+                # Nobody has said here whether its agent is there; the tick does.
+                draft.wake(part, draft.now.steady)
 
 
 def send_back(draft: Draft, strategy: Strategy) -> None:

@@ -143,7 +143,9 @@ def _given_up(draft: Draft, part: Assignment, what: Ended) -> None:
         reason = "the agent returned: it had not been switched"
         draft.correct(replace(part, receipt=Receipt.STOPPED_BEFORE_SWITCH, reason=reason))
     elif part.cancel_asked or allowed(part, Happening.WITHDRAWN):
-        draft.withdraw(part, Receipt.STOPPED_BEFORE_SWITCH, what.message)
+        stopped = draft.task.stopped
+        reason = f"stopped: {stopped}" if stopped else what.message
+        draft.withdraw(part, Receipt.STOPPED_BEFORE_SWITCH, reason)
 
 
 def _caught_up(draft: Draft, part: Assignment, attempt: int) -> Assignment:

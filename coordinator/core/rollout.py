@@ -76,6 +76,8 @@ def wakes(task: Task) -> Iterator[Wake]:
         yield Wake("", 0.0 if task.bake_until is None else task.bake_until)
     for assignment in task.assignments.values():
         if not assignment.phase.ended:
+            if assignment.phase is Phase.ACTIVATING and assignment.cancel_asked:
+                yield Wake(assignment.instance_id, 0.0)
             if assignment.retry_at is not None:
                 yield Wake(assignment.instance_id, assignment.retry_at)
             if assignment.deadline is not None:

@@ -44,7 +44,9 @@ def why(
     doing = _DOING[part.phase]
     if part.phase is Phase.ACTIVATING:
         doing = _SWITCHING.get(step, doing)
-    asked = "; a cancellation was asked for: it finishes or is put back" * part.cancel_asked
+    stops = task.stopped and task.cancelled_at is None
+    why = "the task has stopped" if stops else "a cancellation was asked for"
+    asked = f"; {why}: it finishes or is put back" * part.cancel_asked
     earlier = f"; the attempt before failed: {part.error}" if part.error else ""
     return f"{doing}{asked}{until}{earlier}{stands}"
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from coordinator.core.happenings import CancelAsked
-from protocol.messages import Cancel, Ended, Result, Taken
+from typing import Any
+
+import pytest
+
+from coordinator.core.happenings import CancelAsked, Connected, Wake
+from coordinator.core.rollout import wakes
+from protocol.messages import Cancel, Ended, Result, Taken, WorkInHand
 from protocol.messages import Step as AgentStep
 from protocol.states import Phase, Receipt, TaskState
 from protocol.strategy import Strategy
 from tests.parts.rollouts import HEALTHY, failure
-from tests.parts.rollouts_by_strategy import Story, named, of
+from tests.parts.rollouts_by_strategy import Story, named, of, shown
 
 THERE_ALREADY = HEALTHY.model_copy(
     update={"step": AgentStep.PREPARED, "message": "already installed"}
@@ -168,10 +173,64 @@ def test_the_stop_leaves_a_receipt_with_each_and_lets_a_switch_end() -> None:
     assert story.in_phase(Phase.CANCELLED) == withdrawn
     assert {story.part(name).reason for name in withdrawn} == {stopped}
     cancelled = [one.instance_id for one in story.commands() if isinstance(one, Cancel)]
-    assert cancelled == withdrawn
+    assert sorted(cancelled) == sorted(["switching", *withdrawn])
     assert not story.task.state.ended
     story.succeed("switching")
+    assert story.part("switching").receipt is Receipt.TOO_LATE
     assert story.task.state is TaskState.FAILED, "not cancelled: nobody asked for it"
+
+
+def stopped_while_i0_switches(**strategy: Any) -> Story:
+    """Both i0 and i1 were told to switch; i1 has failed."""
+    story = Story(of(Strategy(max_failures=0, **strategy), named(2)))
+    story.prepare("i0", "i1")
+    story.say(failure("start failed"), "i1")
+    assert story.task.stopped
+    return story
+
+
+def test_one_that_never_heard_that_it_may_switch_gives_up_when_it_is_back() -> None:
+    story = stopped_while_i0_switches()
+    held = WorkInHand(task_id="deploy-1", instance_id="i0", attempt=1, step=AgentStep.PREPARED)
+    story.after(60, Connected("i0", held))
+    assert [type(one) for one in story.commands()] == [Cancel]
+    assert "; the task has stopped: it finishes or is put back" in shown(story, "i0")
+    given_up = Ended(result=Result.CANCELLED, step=AgentStep.PREPARED, message="given up")
+    story.say(given_up, "i0")
+    part = story.part("i0")
+    assert (part.phase, part.receipt) == (Phase.CANCELLED, Receipt.STOPPED_BEFORE_SWITCH)
+    assert part.reason == f"stopped: {story.task.stopped}"
+    assert story.task.state is TaskState.FAILED
+
+
+def test_at_the_stop_it_is_asked_for_at_once_whether_an_agent_is_away() -> None:
+    story = stopped_while_i0_switches()
+    assert story.wakes("i0") == [0]
+    assert Wake("i0", 0.0) in [*wakes(story.task)], "after a restart, too"
+    story.tick("i0", connected=True)
+    assert story.part("i0").phase is Phase.ACTIVATING
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_one_that_is_away_at_the_stop_is_not_waited_for_and_goes_back_if_it_had_switched(
+    switched: bool,
+) -> None:
+    story = stopped_while_i0_switches(on_failure="rollback")
+    story.tick("i0", connected=False)
+    part = story.part("i0")
+    assert (part.phase, part.receipt) == (Phase.CANCELLED, Receipt.UNKNOWN)
+    assert part.reason.startswith("stopped while its agent was away: ")
+    assert (story.task.state, story.taken_back()) == (TaskState.FAILED, [])
+    story.after(100)
+    story.say(HEALTHY if switched else failure("start failed"), "i0")
+    assert story.part("i0").receipt is Receipt.TOO_LATE
+    assert story.taken_back() == ([("on_failure", ("i0",))] if switched else [])
+
+
+def test_one_that_ends_its_switch_after_the_stop_goes_back() -> None:
+    story = stopped_while_i0_switches(on_failure="rollback")
+    story.succeed("i0")
+    assert story.taken_back() == [("on_failure", ("i0",))]
 
 
 def test_what_was_never_begun_is_not_told_to_its_agent() -> None:
@@ -311,6 +370,25 @@ def test_a_cancellation_on_request_takes_nothing_back() -> None:
     story.complete("i0")
     story.do(CancelAsked(connected=set(named(3))))
     assert (story.taken_back(), story.task.state) == ([], TaskState.CANCELLED)
+
+
+def test_a_failure_after_a_cancellation_stops_and_takes_back_nothing() -> None:
+    """It is cancelled, whatever becomes of what was switching."""
+    strategy = Strategy(max_parallel=1, max_failures=0, on_failure="rollback")
+    story = Story(of(strategy, named(3)))
+    story.complete("i0")
+    story.prepare("i1")
+    story.do(CancelAsked(connected=set(named(3))))
+    story.say(failure("start failed"), "i1")
+    assert (story.task.stopped, story.taken_back()) == ("", [])
+    assert story.task.state is TaskState.CANCELLED
+
+
+def test_what_a_takeover_cancels_leaves_the_limits_as_they_are() -> None:
+    story = Story(of(Strategy(max_failures=0), named(3)))
+    story.do(CancelAsked(connected={"i0"}, only=["i0"], why="taken over by rollback-1"))
+    story.fail("i1")
+    assert story.task.stopped
 
 
 # ---- the guard -------------------------------------------------------------------

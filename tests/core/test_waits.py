@@ -10,12 +10,11 @@ import pytest
 from coordinator.core.happenings import PauseAsked, ResumeAsked
 from coordinator.core.retries import pause_before
 from coordinator.core.waits import Waits, part_waits_for
-from coordinator.core.why import why
 from protocol.messages import Taken
 from protocol.states import Phase
 from protocol.strategy import Strategy, Window
 from tests.parts.rollouts import START, at, failure
-from tests.parts.rollouts_by_strategy import DISCARDED, Story, named, of
+from tests.parts.rollouts_by_strategy import DISCARDED, Story, named, of, shown
 
 SECOND = timedelta(seconds=1)
 
@@ -250,11 +249,6 @@ def test_what_was_let_go_and_discarded_waits_for_a_place() -> None:
 
 
 # ---- the sentence ----------------------------------------------------------------
-
-
-def shown(story: Story, name: str) -> str:
-    """The reason that is shown."""
-    return why(story.task, story.part(name), at(story.seconds), story.waits(), away=False)
 
 
 def test_attempts_that_were_discarded_are_not_counted_in_the_sentence() -> None:

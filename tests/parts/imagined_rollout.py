@@ -83,6 +83,8 @@ class Imagined:
         self._unsaved: dict[str, list[Report]] = {}
         self._count = 0
         self._restarted = -1.0
+        self._given_up: float | None = None
+        """When it stopped or was cancelled: what was under way then may still arrive."""
         self._under_way: dict[int, tuple[Host, Command]] = {}
         self.steps = 0
         self.sent_back: list[TakeBack] = []
@@ -256,6 +258,8 @@ class Imagined:
         assert self.steps < 20 * (len(self.hosts) + 10) ** 2, "it goes on for ever"
         done = step(before, events, at(self.now))
         self.task = done.task
+        if self._given_up is None and (self.task.stopped or self.task.cancelled_at):
+            self._given_up = self.now
         self.rules.after_step(before, done, at(self.now))
         self._carry_out(done)
 
@@ -276,7 +280,10 @@ class Imagined:
         if number in self._under_way:
             host, command = self._under_way.pop(number)
             if self._connected(host.name):
+                before = host.switched
                 host.hear(command)
+                given_up = self._given_up is not None and self._given_up < self.now
+                assert host.switched == before or not given_up, "told not to switch, and did"
 
     def _seconds(self, steady: float) -> float:
         return max(self.now, steady - at(0).steady)

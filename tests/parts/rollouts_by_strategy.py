@@ -14,6 +14,7 @@ from coordinator.core.rollout import Step, step
 from coordinator.core.task import Assignment, Target, Task
 from coordinator.core.waits import Waits, part_waits_for, under_way, waits_for
 from coordinator.core.waves import places
+from coordinator.core.why import why
 from protocol.messages import Activate, Command, Ended, Prepare, Prepared, Regressed, Result, Taken
 from protocol.messages import Step as AgentStep
 from protocol.states import Phase
@@ -163,3 +164,8 @@ class Story:
     def part_waits(self, name: str, *, away: bool = False) -> Waits | None:
         """What one instance waits for."""
         return part_waits_for(self.task, self.part(name), at(self.seconds), self.waits(), away=away)
+
+
+def shown(story: Story, name: str) -> str:
+    """The reason that is shown of one instance, whose agent is there."""
+    return why(story.task, story.part(name), at(story.seconds), story.waits(), away=False)
