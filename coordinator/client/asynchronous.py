@@ -233,7 +233,7 @@ class AsyncClient:
         return await self._transport.ask("POST", path, DeployStatus)
 
     async def promote_deployment(self, deploy_id: str) -> DeployStatus:
-        """Let the others follow the canary; `ConflictError` until it has passed."""
+        """Let the others follow the canary; `ConflictError` until it has ended and baked."""
         path = f"/v1/deployment/{segment('deploy_id', deploy_id)}/promote"
         return await self._transport.ask("POST", path, DeployStatus)
 

@@ -214,7 +214,7 @@ class Client:
         return self._run(self._client.resume_deployment(deploy_id))
 
     def promote_deployment(self, deploy_id: str) -> DeployStatus:
-        """Let the others follow the canary; `ConflictError` until it has passed."""
+        """Let the others follow the canary; `ConflictError` until it has ended and baked."""
         return self._run(self._client.promote_deployment(deploy_id))
 
     def retry_deployment(

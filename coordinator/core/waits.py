@@ -142,9 +142,20 @@ def _of_strategy(task: Task, strategy: Strategy, now: Moment) -> Waits | None:
         ended = [p.completed_at for p in task.assignments.values() if p.completed_at]
         baked = wall(now, task.bake_until)
         since = max(ended) if baked is None else baked
-        text = f"the canary has passed; waiting since {rfc3339(since)} for somebody to promote it"
+        text = f"{_canary(task)}; waiting since {rfc3339(since)} for somebody to promote it"
         return Waits("promotion", text, since)
     return _of_others(task, strategy, left, now, since)
+
+
+def _canary(task: Task) -> str:
+    """How the canary ended: somebody is to decide on that."""
+    canary = [part for part in task.assignments.values() if part.batch == 0]
+    failed = [part for part in canary if part.phase is Phase.FAILED]
+    away = sum(part.unreachable for part in failed)
+    ours = len(failed) - away
+    said = [f"{ours} of {len(canary)} failed, which max_failures allows"] * bool(ours)
+    said += [f"{away} of {len(canary)} stayed away, which max_unreachable allows"] * bool(away)
+    return f"the canary has ended: {', and '.join(said)}" if said else "the canary has passed"
 
 
 def _of_others(

@@ -77,6 +77,34 @@ def test_a_promotion() -> None:
     assert part(story, "i2") == waits(story)
 
 
+@pytest.mark.parametrize(
+    ("failed", "away", "how"),
+    [
+        (["i0"], [], "1 of 3 failed, which max_failures allows"),
+        (["i0", "i2"], [], "2 of 3 failed, which max_failures allows"),
+        ([], ["i1"], "1 of 3 stayed away, which max_unreachable allows"),
+        (
+            ["i0"],
+            ["i1"],
+            "1 of 3 failed, which max_failures allows, "
+            "and 1 of 3 stayed away, which max_unreachable allows",
+        ),
+    ],
+)
+def test_a_promotion_says_what_of_the_canary_failed(
+    failed: list[str], away: list[str], how: str
+) -> None:
+    strategy = Strategy(canary=3, promote="manual", max_failures=2, max_unreachable=1)
+    story = Story(of(strategy, named(5)))
+    story.fail(*failed)
+    story.complete(*{*named(3)} - {*failed, *away})
+    story.after(300)
+    story.tick(*away, connected=False)
+    since = "2026-01-01T00:05:00Z" if away else "2026-01-01T00:00:00Z"
+    text = f"the canary has ended: {how}; waiting since {since} for somebody to promote it"
+    assert waits(story).text == text
+
+
 def test_a_promotion_is_waited_for_since_the_bake_was_over() -> None:
     story = Story(of(Strategy(canary=1, promote="manual", bake=60), named(3)))
     story.complete("i0")

@@ -15,7 +15,7 @@ from coordinator.cli.steered import print_steered
 def promote(session: Session, task_id: str) -> None:
     """Let the others follow the canary of a deployment or a rollback.
 
-    Refused until the canary has passed.
+    Refused until all of the canary has ended and baked.
     """
     session.show(lambda client: tasks.promote(client, task_id), print_steered)
 
