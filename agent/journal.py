@@ -18,7 +18,7 @@ from typing import Any
 from agent.past import Past
 from agent.ports import StepError
 from protocol.durable import sync_folder, write_durably
-from protocol.messages import Ended, Prepared, Regressed, Step, Taken, TaskTold
+from protocol.messages import Ended, Prepared, Regressed, Result, Step, Taken, TaskTold
 from protocol.states import TaskKind
 
 
@@ -87,6 +87,20 @@ class Watch:
     until: float
     """When it is over, in seconds of the boot `boot_id`."""
     boot_id: str
+    asked: float | None = None
+    """Seconds in all, from the commit on; None where a watch had ended before this one began."""
+
+    def renewed(self, now: float, seconds: float) -> Watch:
+        """This watch, for so many seconds from `now` on at least."""
+        until = max(self.until, now + seconds)
+        asked = None if self.asked is None else self.asked + (until - self.until)
+        return replace(self, left=until - now, until=until, asked=asked)
+
+    def lasted(self, moment: float) -> float | None:
+        """For how many of its seconds it had lasted then; None if nobody knows."""
+        if self.asked is None:
+            return None
+        return min(self.asked, max(0.0, self.asked - (self.until - moment)))
 
 
 Told = Taken | Prepared | Ended | Regressed
@@ -147,6 +161,21 @@ class Record:
         if after is None or (after.task_id, after.attempt) != attempt:
             return [self.last]
         return [self.last, after]
+
+    def stands(self, task_id: str, attempt: int, digest: str) -> bool:
+        """Whether this attempt ended last and well, and what it switched to is what runs here."""
+        last, current = self.last, self.current
+        if self.work is not None or self.trouble or last is None or current is None:
+            return False
+        told = last.event
+        committed = (
+            isinstance(told, Ended)
+            and told.result is Result.SUCCEEDED
+            and told.step is Step.COMMIT
+            and told.digest == current.digest == digest
+        )
+        same = (last.task_id, last.attempt) == (task_id, attempt)
+        return committed and same and self.answer == [last]
 
     def ending(self, work: Work, ended: Ended) -> Record:
         """This record with nothing in hand, and the end of `work` to deliver."""

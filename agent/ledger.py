@@ -135,6 +135,7 @@ class Ledger:
             left=work.watch,
             until=asyncio.get_running_loop().time() + work.watch,
             boot_id=self._boot_id,
+            asked=work.watch,
         )
 
     def fetched(self, work: Work) -> None:
@@ -176,9 +177,13 @@ class Ledger:
         """Keep what is watched from here on, None for nothing."""
         self.save_or_remember(replace(self._record, watch=watch))
 
-    def regressed(self, watch: Watch, message: str) -> None:
-        """Journal that what was watched regressed, together with its report, and deliver it."""
-        event = Regressed(message=message[:4000], digest=watch.digest)
+    def regressed(self, watch: Watch, message: str, since: float) -> None:
+        """Journal that what was watched regressed, together with its report, and deliver it.
+
+        `since`: when it first looked unwell, in seconds of this boot.
+        """
+        after = watch.lasted(since)
+        event = Regressed(message=message[:4000], digest=watch.digest, after=after)
         record = replace(self._record, watch=None)
         self.save_or_remember(record.reporting(watch.task_id, watch.attempt, event))
 

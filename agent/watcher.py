@@ -2,7 +2,8 @@
 
 What adds up to a regression is the rule of `agent.core.vigil`. A regression is journalled
 with its report, once; a watch whose time is over, or which another assignment's switch
-ends, leaves nothing to say. The instance stays free for whatever comes: a watch only looks.
+ends, leaves nothing to say. The instance stays free for whatever comes: a watch only looks. It
+is renewed by whoever asked for it, while it lasts and after.
 
 It outlives the agent, by the journal: what happened while the agent was away is seen at its
 start, if the watch is not over by then. A boot of the host starts every service anew: from
@@ -23,6 +24,7 @@ from agent.journal import Watch
 from agent.ledger import Ledger
 from agent.observe import Observer
 from agent.ports import StepError
+from protocol.messages import Activate
 
 LEAST_INTERVAL = 1.0
 """Seconds between two probes, however often the check of a start may ask."""
@@ -49,9 +51,37 @@ class Watcher:
     def begin(self) -> None:
         """Watch what the record says, if anything; nothing else from now on."""
         self.end()
-        if (watch := self._ledger.record.watch) is not None:
-            self._job = asyncio.create_task(self._run(watch))
-            self._job.add_done_callback(log_crash)
+        watch, now = self._ledger.record.watch, _now()
+        if watch is None:
+            return
+        if watch.boot_id != self._boot_id:
+            until = now + watch.left
+            watch = replace(watch, generation="", until=until, boot_id=self._boot_id)
+            self._ledger.keep_watch(watch)
+        self._start(settle_by=None if watch.generation else now + self._instance.check_timeout)
+
+    def renew(self, command: Activate) -> None:
+        """Watch what the command's attempt has switched to for as long as it says, if it stands.
+
+        Where the watch is over a new one begins, of the service as it runs now.
+        """
+        record, now = self._ledger.record, _now()
+        if not record.stands(command.task_id, command.attempt, command.digest):
+            return
+        if record.watch is not None:
+            self._ledger.keep_watch(record.watch.renewed(now, command.watch))
+            return
+        watch = Watch(
+            command.task_id,
+            command.attempt,
+            command.digest,
+            generation="",
+            left=command.watch,
+            until=now + command.watch,
+            boot_id=self._boot_id,
+        )
+        self._ledger.keep_watch(watch)
+        self._start(settle_by=None)
 
     def end(self) -> None:
         """Look no more. What the record says of it is the caller's to change."""
@@ -64,14 +94,23 @@ class Watcher:
         if self._job is not None:
             await asyncio.wait([self._job])
 
-    async def _run(self, watch: Watch) -> None:
-        now = _now()
-        watch = self._in_this_boot(watch)
+    @property
+    def _watch(self) -> Watch:
+        """What is watched, which may have been renewed meanwhile."""
+        watch = self._ledger.record.watch
+        assert watch is not None, "whoever ends a watch ends the job before"
+        return watch
+
+    def _start(self, settle_by: float | None) -> None:
+        self._job = asyncio.create_task(self._run(settle_by))
+        self._job.add_done_callback(log_crash)
+
+    async def _run(self, settle_by: float | None) -> None:
+        now, watch = _now(), self._watch
         if watch.until <= now:
             # What happened since nobody saw; it may well have been after the time.
             self._ledger.keep_watch(None)
             return
-        settle_by = None if watch.generation else now + self._instance.check_timeout
         vigil = Vigil(watch.until, watch.generation, settle_by)
         probe_at = now
         while vigil.verdict is Verdict.WAITING:
@@ -80,31 +119,22 @@ class Watcher:
                 vigil = await self._probe(vigil)
                 probe_at = self._next_probe(vigil)
             if vigil.verdict is Verdict.WAITING:
-                watch = self._noted(watch, vigil)
+                self._note(vigil)
                 await asyncio.sleep(min(max(0.0, probe_at - _now()), LOOK_SECONDS))
         if vigil.verdict is Verdict.PASSED:
             self._ledger.keep_watch(None)
             return
         message = await with_last_lines(vigil.reason, self._instance.driver)
         await self._observer.look()
-        self._ledger.regressed(watch, message)
+        self._ledger.regressed(self._watch, message, vigil.failing_since)
 
-    def _in_this_boot(self, watch: Watch) -> Watch:
-        if watch.boot_id == self._boot_id:
-            return watch
-        watch = replace(watch, generation="", until=_now() + watch.left, boot_id=self._boot_id)
-        self._ledger.keep_watch(watch)
-        return watch
-
-    def _noted(self, watch: Watch, vigil: Vigil) -> Watch:
+    def _note(self, vigil: Vigil) -> None:
         """Journal what the next start of the agent has to know, not too often."""
+        watch = self._watch
         left = max(0.0, watch.until - _now())
         proven = vigil.generation if vigil.settle_by is None else ""
-        if proven == watch.generation and watch.left - left < NOTE_SECONDS:
-            return watch
-        watch = replace(watch, left=left, generation=proven)
-        self._ledger.keep_watch(watch)
-        return watch
+        if proven != watch.generation or watch.left - left >= NOTE_SECONDS:
+            self._ledger.keep_watch(replace(watch, left=left, generation=proven))
 
     def _next_probe(self, vigil: Vigil) -> float:
         """At the check's interval; one more at the end of the time."""
@@ -125,7 +155,7 @@ class Watcher:
     async def _probe(self, vigil: Vigil) -> Vigil:
         current = self._instance.releases.current_link
         problem = await self._instance.check.probe(current, PROBE_SECONDS)
-        return vigil.probed(_now(), problem)
+        return replace(vigil, until=self._watch.until).probed(_now(), problem)
 
 
 def _now() -> float:

@@ -168,7 +168,10 @@ class Worker:
         self._begin(lambda: self._run_prepare(command, taken))
 
     def _activate(self, command: Activate) -> None:
-        if self._answered_before(command):
+        answered = self._answered_before(command)
+        if command.renews:
+            self._watcher.renew(command)
+        if answered or command.renews:
             return
         work = self._ledger.record.work
         if work is None or (work.task_id, work.attempt) != (command.task_id, command.attempt):

@@ -19,6 +19,7 @@ from typing import TypeVar
 from coordinator.batch import Batch, Brings
 from coordinator.core import happenings, rollout
 from coordinator.core.chain import AuditRow
+from coordinator.core.decisions import bakes
 from coordinator.core.fleet import MISSED_HEARTBEATS
 from coordinator.core.pins import PinDraft, PinRow
 from coordinator.core.task import Task
@@ -88,6 +89,8 @@ class Engine:
         self._inbox: asyncio.Queue[Item] = asyncio.Queue()
         self._tasks: dict[str, Task] = {}
         self._holds: dict[str, str] = {}
+        self._heard_by = 0.0
+        """By when, in steady seconds, all agents have come back after the last start, and told."""
         self._alarms: list[_Alarm] = []
         self._progress: dict[tuple[str, str], Progress] = {}
         self._turned = asyncio.Event()
@@ -210,16 +213,14 @@ class Engine:
     def went_away(self, instance_ids: Sequence[str]) -> None:
         """These instances' agent has fallen silent."""
         for instance_id in instance_ids:
-            if holder := self._holds.get(instance_id):
-                for task_id in self._unfinished_on(instance_id, holder):
-                    self._tick(task_id, instance_id)
+            for task_id in self._concerned(instance_id):
+                self._tick(task_id, instance_id)
 
     def reconnected(self, instance_id: str, told: Sequence[str]) -> None:
         """The instance's agent is back; `told` are the tasks that it named as in hand itself."""
-        if holder := self._holds.get(instance_id):
-            for task_id in self._unfinished_on(instance_id, holder):
-                if task_id not in told:
-                    self.happened(task_id, happenings.Connected(instance_id, None))
+        for task_id in self._concerned(instance_id):
+            if task_id not in told:
+                self.happened(task_id, happenings.Connected(instance_id, None))
 
     def progressed(self, progress: Progress) -> None:
         """Remember how far an attempt is, as long as its task runs."""
@@ -231,9 +232,14 @@ class Engine:
         if progress.release_bytes is None:
             self._progress[progress.task_id, progress.instance_id] = progress
 
-    def _unfinished_on(self, instance_id: str, holder: str) -> list[str]:
-        blocker = self._tasks[holder].assignments[instance_id].blocked_by
-        return [holder, blocker] if blocker else [holder]
+    def _concerned(self, instance_id: str) -> list[str]:
+        """The tasks that have the instance, or wait for it, or whether it stays healthy."""
+        tasks = [t for t in self._tasks.values() if t.bake_until is not None]
+        found = [t.task_id for t in tasks if bakes(t, t.assignments.get(instance_id))]
+        if holder := self._holds.get(instance_id):
+            blocker = self._tasks[holder].assignments[instance_id].blocked_by
+            found += [holder, blocker] if blocker else [holder]
+        return found
 
     async def _ask(self, make: Callable[[asyncio.Future[T]], Item]) -> T:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -248,9 +254,10 @@ class Engine:
 
     async def start(self) -> None:
         """Load what is unfinished and arm its timers."""
-        await self._read_unfinished()
         now = self._clock.now().steady
         first_look = now + MISSED_HEARTBEATS * self._fleet.heartbeat_interval
+        self._heard_by = first_look
+        await self._read_unfinished()
         for task in self._tasks.values():
             for wake in rollout.wakes(task):
                 part = task.assignments.get(wake.instance_id)
@@ -260,7 +267,8 @@ class Engine:
 
     async def _read_unfinished(self) -> None:
         """Make the picture of unfinished tasks anew from the store."""
-        tasks = await self._store.unfinished()
+        saved = await self._store.unfinished()
+        tasks = [rollout.restarted(task, self._heard_by) for task in saved]
         self._tasks = {task.task_id: task for task in tasks}
         self._holds = {}
         for task in tasks:

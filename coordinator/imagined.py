@@ -66,7 +66,10 @@ class Regression:
     instance_id: str
     attempt: int
     switched: int
-    is_watched: bool
+    after: float
+    """Seconds from the switch."""
+    at: float
+    """When that is."""
 
 
 Answer = Said | Regression
@@ -90,6 +93,9 @@ class Host:
     """Attempts of tasks whose switch has begun: they end by themselves."""
     switched: int = 0
     """How often it switched: whoever watches an earlier one watches no more."""
+    watched_until: float = 0.0
+    lapsed: bool = False
+    """Whether a watch of the last switch had ended before another one began."""
 
 
 class Hosts:
@@ -109,7 +115,7 @@ class Hosts:
         return not self._hosts[instance_id].away
 
     def hear(
-        self, task_id: str, command: Command, *, goes_back: bool
+        self, task_id: str, command: Command, now: float, *, goes_back: bool
     ) -> Iterator[tuple[float, Answer]]:
         """What comes of a command, and after how many seconds. Going back never fails."""
         host, name = self._hosts[command.instance_id], command.instance_id
@@ -125,6 +131,9 @@ class Hosts:
                 fails = _failed(Step.PREPARE, "the package can't be fetched")
                 what = fails if host.prepare_fails else Prepared(digest=DIGEST)
                 yield self._imagined.prepare_seconds * host.pace, Said(name, attempt, what)
+            case Activate(renews=True):
+                host.lapsed |= host.watched_until < now
+                host.watched_until = max(host.watched_until, now + command.watch)
             case Activate(attempt=attempt):
                 host.let_go.add((task_id, attempt))
                 seconds = self._imagined.switch_seconds * host.pace
@@ -134,12 +143,17 @@ class Hosts:
                     return
                 host.switched += 1
                 host.runs, host.unwell = OLD if goes_back else NEW, False
+                host.watched_until, host.lapsed = now + seconds + command.watch, False
                 well = Ended(result=Result.SUCCEEDED, step=Step.COMMIT, digest=DIGEST)
                 yield seconds, Said(name, attempt, well)
                 if host.regresses_after is not None and not goes_back:
-                    is_watched = host.regresses_after <= command.watch
-                    regression = Regression(name, attempt, host.switched, is_watched)
-                    yield seconds + host.regresses_after, regression
+                    after = seconds + host.regresses_after
+                    yield (
+                        after,
+                        Regression(
+                            name, attempt, host.switched, host.regresses_after, at=now + after
+                        ),
+                    )
 
     def told(self, task_id: str, answer: Answer) -> Said | None:
         """What the coordinator hears when it has come to an answer; None if it hears nothing."""
@@ -149,9 +163,11 @@ class Hosts:
         if host.switched != answer.switched:
             return None
         host.unwell = True
-        message = "the service is healthy no more"
-        regressed = Regressed(message=message, digest=DIGEST)
-        return Said(answer.instance_id, answer.attempt, regressed) if answer.is_watched else None
+        if host.watched_until < answer.at:
+            return None
+        message, after = "the service is healthy no more", None if host.lapsed else answer.after
+        regressed = Regressed(message=message, digest=DIGEST, after=after)
+        return Said(answer.instance_id, answer.attempt, regressed)
 
     def run_new(self) -> int:
         """How many run the new version."""

@@ -24,7 +24,7 @@ from coordinator.pins import tell_pins
 from coordinator.ports import Clock, EventRow, HostRow, InstanceRow
 from coordinator.renewals import Renewals
 from coordinator.session import Session
-from coordinator.skew import why_not_sent
+from coordinator.skew import is_kept_back, why_not_sent
 from coordinator.stream import instance_event
 from coordinator.told import KnownPast, row_of_report
 from protocol import __version__
@@ -101,6 +101,8 @@ class Reception:
         if (ended := why_not_sent(session.minor, command)) is not None:
             said = happenings.Said(command.instance_id, command.attempt, ended)
             self._engine.happened(command.task_id, said)
+            return True
+        if is_kept_back(session.minor, command):
             return True
         return session.put(command)
 

@@ -206,8 +206,9 @@ class _Simulation:
                     connected = not instance_id or self._hosts.connected(instance_id)
                     self._put(at, task_id, Tick(instance_id, connected))
                 case Send(command=command):
-                    goes_back = task_id != DEPLOYMENT
-                    for after, answer in self._hosts.hear(task_id, command, goes_back=goes_back):
+                    for after, answer in self._hosts.hear(
+                        task_id, command, now.steady, goes_back=task_id != DEPLOYMENT
+                    ):
                         self._put(now.steady + after, task_id, answer)
                 case TakeBack(instances, relation):
                     back_id = f"{task_id}-back-{len(self._runs)}"

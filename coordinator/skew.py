@@ -1,10 +1,12 @@
-"""Commands that an older agent would not understand: they are answered in its place. Pure."""
+"""Commands that an older agent would not understand: answered in its place, or kept back. Pure."""
 
 from __future__ import annotations
 
 from protocol.messages import (
     PREFETCH_MINOR,
     PROTOCOL_MAJOR,
+    WATCH_MINOR,
+    Activate,
     Command,
     Ended,
     Prepare,
@@ -12,6 +14,11 @@ from protocol.messages import (
     Step,
 )
 from protocol.states import TaskKind
+
+
+def is_kept_back(minor: int, command: Command) -> bool:
+    """Whether the command is nothing to an agent of this minor version: it watches nothing."""
+    return minor < WATCH_MINOR and isinstance(command, Activate) and command.renews
 
 
 def why_not_sent(minor: int, command: Command) -> Ended | None:

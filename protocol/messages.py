@@ -48,6 +48,8 @@ AUTHORITIES_MINOR = 2
 """An agent of an older minor version can't be told of another authority."""
 PREFETCH_MINOR = 3
 """An agent of an older minor version does not know that kind of task."""
+WATCH_MINOR = 3
+"""An agent of an older minor version watches nothing after its commit."""
 PINS_MINOR = 3
 """An agent of an older minor version is not told which versions are pinned."""
 
@@ -271,6 +273,9 @@ class Regressed(Frame):
     kind: Literal["regressed"] = "regressed"
     message: Text = ""
     digest: Digest | Literal[""] = ""
+    after: Seconds | None = None
+    """How long the host had watched it, since the commit, when it first looked unwell; None where
+    nobody knows: a watch had ended, and another one began later."""
 
 
 class Report(Frame):
@@ -395,7 +400,10 @@ class Prepare(Frame):
 
 
 class Activate(Frame):
-    """Stop, switch, start, check: and put back alone what fails."""
+    """Stop, switch, start, check: and put back alone what fails.
+
+    The same again of an attempt that has ended is answered with how it ended.
+    """
 
     type: Literal["activate"] = "activate"
     task_id: TaskId
@@ -406,6 +414,9 @@ class Activate(Frame):
     """What bounds the switch."""
     watch: Seconds = 0.0
     """How long after the commit the service is watched for a regression. Since 1.3."""
+    renews: bool = False
+    """Nothing is switched: what this attempt has switched to is watched for `watch` from now on, at
+    least. Where it is not the last that ended here, nothing is done. Since 1.3."""
 
 
 class Cancel(Frame):

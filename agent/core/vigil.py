@@ -40,6 +40,7 @@ class Vigil:
     failed: int = 0
     """Probes that failed since the last one that did not."""
     failing_since: float = 0.0
+    """When the first of them did; once it has failed: when it first looked unwell."""
     verdict: Verdict = Verdict.WAITING
     reason: str = ""
     """Why it failed, for people."""
@@ -49,10 +50,10 @@ class Vigil:
         if not running:
             if self._starting(now):
                 return replace(self, running=False)
-            return self._failed(detail or "it exited with status 0 or was stopped")
+            return self._failed(now, detail or "it exited with status 0 or was stopped")
         anew = self.generation not in ("", generation)
         if anew and not self._starting(now):
-            return self._failed(f"it restarted: {detail}" if detail else "it restarted")
+            return self._failed(now, f"it restarted: {detail}" if detail else "it restarted")
         return replace(self, generation=generation, running=True)
 
     def probed(self, now: float, problem: str) -> Vigil:
@@ -65,11 +66,12 @@ class Vigil:
         failed = self.failed + 1
         since = self.failing_since if self.failed else now
         if failed >= MOST_FAILED or (failed > 1 and now - since >= LONGEST_FAILING):
-            return self._failed(f"{problem}; {failed} probes in a row failed")
+            return self._failed(now, f"{problem}; {failed} probes in a row failed")
         return replace(self, failed=failed, failing_since=since)
 
     def _starting(self, now: float) -> bool:
         return self.settle_by is not None and now < self.settle_by
 
-    def _failed(self, reason: str) -> Vigil:
-        return replace(self, verdict=Verdict.FAILED, reason=reason)
+    def _failed(self, now: float, reason: str) -> Vigil:
+        since = self.failing_since if self.failed else now
+        return replace(self, failing_since=since, verdict=Verdict.FAILED, reason=reason)

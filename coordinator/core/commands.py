@@ -12,6 +12,8 @@ from protocol.messages import Activate, Cancel, Prepare
 
 HOLD = 30 * 86_400.0
 """Seconds that a prepared release is kept where the rollout, not the host, lets it wait."""
+PUT_BACK_GRACE = 120.0
+"""Seconds after its deadline that a connected agent gets to put the old release back."""
 LONGEST_WATCH = 30 * 86_400.0
 """Seconds that a host is asked to watch for a regression, at most."""
 
@@ -48,6 +50,19 @@ def activate(task: Task, part: Assignment, now: Moment) -> Activate:
     )
 
 
+def watch(task: Task, part: Assignment, seconds: float) -> Activate:
+    """Go on watching what the part has switched to, for so many seconds from now on at least."""
+    return Activate(
+        task_id=task.task_id,
+        instance_id=part.instance_id,
+        attempt=part.attempt,
+        digest=task.target_of(part).digest,
+        time_left=0,
+        watch=seconds,
+        renews=True,
+    )
+
+
 def cancel(task: Task, instance_id: str, attempt: int) -> Cancel:
     """Give an attempt up, unless its switch has begun."""
     return Cancel(task_id=task.task_id, instance_id=instance_id, attempt=attempt)
@@ -63,11 +78,15 @@ def time_left(part: Assignment, now: Moment) -> float:
 def _watch(task: Task, part: Assignment) -> float:
     """A batch bakes from the end of its last instance on: the others are watched until then.
 
-    A canary may be larger than what may be at work at once, and so take several rounds.
+    A canary may be larger than what may be at work at once, and so take several rounds. What
+    takes longer still is made up for when the batch begins to bake. The last one never does.
     """
     strategy = task.strategy
-    if strategy is None or not strategy.bake:
-        return strategy.guard if strategy else 0
+    if strategy is None:
+        return 0
+    if not strategy.bake or part.batch == task.last_batch:
+        return strategy.guard
     size = sizes(strategy, len(task.assignments))
     rounds = max(1, -(-size.canary // size.parallel)) if part.batch == 0 else 1
-    return min(LONGEST_WATCH, max(strategy.guard, rounds * task.timeout + strategy.bake))
+    until_it_bakes = rounds * (task.timeout + PUT_BACK_GRACE)
+    return min(LONGEST_WATCH, max(strategy.guard, until_it_bakes + strategy.bake))

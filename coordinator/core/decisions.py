@@ -60,7 +60,7 @@ def still_to_prepare(strategy: Strategy, parts: Iterable[Assignment]) -> Iterato
 
 
 def waits_for_promotion(task: Task, steady: float) -> bool:
-    """Whether the canary has passed and only a promotion is missing."""
+    """Whether the canary has ended and baked, and only a promotion is missing."""
     strategy = task.strategy
     if strategy is None or strategy.promote == "auto" or task.passed or task.promoted_by:
         return False
@@ -70,6 +70,13 @@ def waits_for_promotion(task: Task, steady: float) -> bool:
         return False
     left = [part for part in task.assignments.values() if not part.phase.ended]
     return bool(left) and all(part.batch > 0 for part in left)
+
+
+def bakes(task: Task, part: Assignment | None) -> bool:
+    """Whether the part's batch has ended and bakes, and the part has switched for it."""
+    if part is None or task.bake_until is None or part.batch != task.passed:
+        return False
+    return part.let_go and part.phase is Phase.COMPLETED
 
 
 # ---- who goes on -----------------------------------------------------------
@@ -174,6 +181,9 @@ def _pass_batches(draft: Draft, strategy: Strategy) -> None:
             until = draft.now.steady + strategy.bake
             draft.task = replace(draft.task, bake_until=until)
             draft.wake(None, until)
+            for part in draft.by_phase()[Phase.COMPLETED]:
+                if bakes(draft.task, part):
+                    draft.send_watch(part, strategy.bake)
         if draft.task.bake_until is not None and draft.now.steady < draft.task.bake_until:
             return
         if waits_for_promotion(draft.view(), draft.now.steady):

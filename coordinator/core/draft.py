@@ -148,6 +148,10 @@ class Draft:
         command = commands.activate(self.task, part, self.now)
         self.effects.append(Send(part.instance_id, command))
 
+    def send_watch(self, part: Assignment, seconds: float) -> None:
+        """Have what the part has switched to watched, for so many seconds from now on at least."""
+        self.effects.append(Send(part.instance_id, commands.watch(self.task, part, seconds)))
+
     def send_cancel(self, part: Assignment, attempt: int | None = None) -> None:
         """Have the part's attempt, or the one that is named, given up."""
         number = part.attempt if attempt is None else attempt

@@ -2,8 +2,9 @@
 
 A limit counts assignments that ended, of all instances of the task: `max_failures` those that
 failed, `max_unreachable` those whose agent stayed away until the timeout; each counts in one of
-them. Where nothing is said of a limit, any number may fail, but for two places that would make
-no sense otherwise: a canary of which one fails stops the task, and so does a failure while, with
+them. One whose agent vanishes after it was told to switch has failed: the release may be why.
+Where nothing is said of a limit, any number may fail, but for two places that would make no
+sense otherwise: a canary of which one fails stops the task, and so does a failure while, with
 `prepare: all`, nothing was stopped anywhere yet.
 """
 
@@ -42,7 +43,7 @@ def stop_at_limits(draft: Draft, strategy: Strategy) -> None:
 
 
 def send_back(draft: Draft, strategy: Strategy) -> None:
-    """Send back what goes back: what has regressed, and after a stop what the task had switched.
+    """Send back what goes back: what regressed within `guard`, and after a stop what was switched.
 
     Each goes back once. What only a late report tells to have switched, after the others were
     sent back, follows them.
@@ -51,8 +52,8 @@ def send_back(draft: Draft, strategy: Strategy) -> None:
     fell = [p for p in draft.ended.values() if p.regressed and not _before(draft, p).regressed]
     if task.taken_back:
         _name_those_that_stay(draft, [part for part in fell if switched(_before(draft, part))])
-    elif strategy.guard:
-        _take_back(draft, fell, "guard")
+    else:
+        _take_back(draft, [part for part in fell if part.guarded], "guard")
     if not task.stopped or strategy.on_failure != "rollback":
         return
     if task.taken_back:
@@ -61,9 +62,7 @@ def send_back(draft: Draft, strategy: Strategy) -> None:
     elif draft.ended_now():
         draft.task = replace(task, taken_back=True)
         left = [part for part in draft.parts.values() if switched(part)]
-        at_once = strategy.guard > 0
-        left = [part for part in left if not (at_once and part.regressed)]
-        _take_back(draft, left, "on_failure")
+        _take_back(draft, [part for part in left if not part.guarded], "on_failure")
 
 
 def _take_back(draft: Draft, parts: list[Assignment], relation: Relation) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from coordinator.core.rollout import PUT_BACK_GRACE
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.waves import sizes
 from coordinator.core.windows import closes_at, opens_at
 from protocol.strategy import Strategy

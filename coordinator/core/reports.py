@@ -2,7 +2,8 @@
 
 A report of another attempt than the assignment's changes nothing. What has ended stays
 ended unless that was only assumed; then the host's report is the truth. What has completed
-fails if its host, which watches it, tells of a regression; nothing turns that back.
+fails if its host, which watches it, tells of a regression while the task runs, or of one within
+`guard`; nothing turns that back.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coordinator.core.commands import time_left
+from coordinator.core.decisions import bakes
 from coordinator.core.draft import Draft, allowed
 from coordinator.core.retries import pause_before
 from coordinator.core.signature import REGRESSED
@@ -129,11 +131,14 @@ def _regressed(draft: Draft, part: Assignment, what: Regressed) -> None:
     """Fail what had completed.
 
     Before its end this is what a lost database knew, and the agent tells it again after its
-    `Ended`; after another end it decides nothing.
+    `Ended`; after another end it decides nothing, nor after the task's end and the guard's.
     """
     message = f"{REGRESSED}{what.message}"
-    if allowed(part, Happening.REGRESSED):
-        draft.fail(replace(part, regressed=True), message, Happening.REGRESSED)
+    guard = draft.task.strategy.guard if draft.task.strategy else 0
+    guarded = guard > 0 and what.after is not None and what.after <= guard
+    if allowed(part, Happening.REGRESSED) and (guarded or not draft.ended_now()):
+        part = replace(part, regressed=True, guarded=guarded)
+        draft.fail(part, message, Happening.REGRESSED)
     elif part.phase.ended:
         _keep_evidence(draft, part, message)
 
@@ -188,6 +193,8 @@ def connected(draft: Draft, part: Assignment, in_hand: WorkInHand | None) -> Non
     if in_hand is not None and (part.phase.ended or not known):
         draft.send_cancel(part, in_hand.attempt)
     if part.phase.ended:
+        if in_hand is None and bakes(draft.task, part):
+            _goes_on_watching(draft, part)
         return
     prepared = known and in_hand is not None and in_hand.step is Step.PREPARED
     if part.phase is Phase.PREPARED and not known:
@@ -199,6 +206,13 @@ def connected(draft: Draft, part: Assignment, in_hand: WorkInHand | None) -> Non
             draft.send_prepare(part)
     elif part.phase is Phase.ACTIVATING:
         _connected_while_activating(draft, part, in_hand if known else None)
+
+
+def _goes_on_watching(draft: Draft, part: Assignment) -> None:
+    """Have the part watched for what is left of the bake: it may not have heard so."""
+    left = (draft.task.bake_until or 0.0) - draft.now.steady
+    if left > 0:
+        draft.send_watch(part, left)
 
 
 def _connected_while_activating(draft: Draft, part: Assignment, in_hand: WorkInHand | None) -> None:

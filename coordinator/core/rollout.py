@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from coordinator.core.cancellation import cancel, lose_sight
 from coordinator.core.clocks import stands
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.decisions import advance, waits_for_promotion
 from coordinator.core.draft import Draft
 from coordinator.core.happenings import (
@@ -38,9 +39,6 @@ from coordinator.core.pauses import pause, resume
 from coordinator.core.reports import connected, said
 from coordinator.core.task import Assignment, Moment, Task
 from protocol.states import Happening, Phase
-
-PUT_BACK_GRACE = 120.0
-"""Seconds after its deadline that a connected agent gets to put the old release back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,16 @@ def step(task: Task, events: Sequence[Event], now: Moment) -> Step:
         tuple(draft.ended.values()),
         tuple(draft.effects),
     )
+
+
+def restarted(task: Task, heard_by: float) -> Task:
+    """The saved task after a restart; agents have come back, and told, by `heard_by` at the latest.
+
+    What bakes does so until then: nobody could tell of a regression meanwhile.
+    """
+    if task.bake_until is None:
+        return task
+    return replace(task, bake_until=max(task.bake_until, heard_by))
 
 
 def wakes(task: Task) -> Iterator[Wake]:

@@ -59,6 +59,8 @@ class Assignment:
     """The task that must leave the instance first, after `force` took it over."""
     regressed: bool = False
     """It had completed, and its host then told that the service is healthy no more."""
+    guarded: bool = False
+    """It regressed within the strategy's `guard`."""
     since: datetime | None = None
     """When it came into its phase; None: with the task."""
     left: float | None = None
@@ -135,6 +137,11 @@ class Task:
     def target_of(self, part: Assignment) -> Target:
         """What a part is brought to."""
         return part.target or Target(self.version, self.package_url, self.digest)
+
+    @cached_property
+    def last_batch(self) -> int:
+        """The number of the last batch."""
+        return max((part.batch for part in self.assignments.values()), default=0)
 
     @cached_property
     def progress(self) -> TaskProgress:

@@ -95,6 +95,7 @@ _PART_FIELDS = (
     assignments.c.batch,
     assignments.c.turn,
     assignments.c.let_go,
+    assignments.c.guarded,
     assignments.c.unreachable,
     assignments.c.discards,
 )

@@ -132,6 +132,7 @@ assignments = Table(
     Column("batch", Integer, nullable=False, server_default="0"),
     Column("turn", Integer, nullable=False, server_default="0"),
     Column("let_go", Boolean, nullable=False, server_default=false()),
+    Column("guarded", Boolean, nullable=False, server_default=false()),
     Column("unreachable", Boolean, nullable=False, server_default=false()),
     Column("discards", Integer, nullable=False, server_default="0"),
     Column("target", JSON(none_as_null=True)),

@@ -6,13 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.core.happenings import CancelAsked, PromoteAsked, Tick, Unblocked
-from coordinator.core.rollout import wakes
+from coordinator.core.commands import LONGEST_WATCH, PUT_BACK_GRACE
+from coordinator.core.happenings import (
+    CancelAsked,
+    PauseAsked,
+    PromoteAsked,
+    ResumeAsked,
+    Tick,
+    Unblocked,
+)
+from coordinator.core.rollout import restarted, wakes
 from coordinator.core.task import Target, Task
 from protocol.messages import Activate
+from protocol.messages import Step as AgentStep
 from protocol.states import Phase, TaskState
 from protocol.strategy import Strategy
-from tests.parts.rollouts import at, failure
+from tests.parts.rollouts import DIGEST, HEALTHY, at, failure
 from tests.parts.rollouts_by_strategy import OLD, Story, named, of
 
 PROMOTE = PromoteAsked("somebody")
@@ -166,8 +175,23 @@ def watched(strategy: Strategy, count: int, timeout: int) -> float:
     """How long the first is watched after its switch."""
     story = Story(of(strategy, named(count), timeout=timeout))
     story.prepare("i0")
-    (command,) = [one for one in story.commands() if isinstance(one, Activate)]
+    (command,) = activated(story)
+    assert not command.renews
     return command.watch
+
+
+def activated(story: Story) -> list[Activate]:
+    """What the last step sent to have something switched, or watched."""
+    return [one for one in story.commands() if isinstance(one, Activate)]
+
+
+def watches_on(story: Story) -> list[tuple[str, float]]:
+    """Whom the last step told to go on watching, and for how long."""
+    return [(one.instance_id, one.watch) for one in activated(story) if one.renews]
+
+
+EACH = 100 + PUT_BACK_GRACE
+"""Seconds that an instance takes at most."""
 
 
 @pytest.mark.parametrize(
@@ -175,15 +199,102 @@ def watched(strategy: Strategy, count: int, timeout: int) -> float:
     [
         (Strategy(), 0),
         (Strategy(guard=50), 50),
-        (Strategy(bake=60, canary=2), 100 + 60),
+        (Strategy(bake=60, canary=2), EACH + 60),
         (Strategy(bake=60, canary=2, guard=500), 500),
-        (Strategy(bake=60, canary=6, max_parallel=2), 3 * 100 + 60),
-        (Strategy(bake=60, max_parallel=2), 100 + 60),
+        (Strategy(bake=60, canary=6, max_parallel=2), 3 * EACH + 60),
+        (Strategy(bake=60, max_parallel=2), EACH + 60),
+        (Strategy(bake=60, max_parallel=8), 0),
+        (Strategy(bake=60, canary=8, guard=50), 50),
     ],
 )
 def test_each_is_watched_until_its_batch_has_baked(strategy: Strategy, seconds: float) -> None:
     """However long the others take, who may only begin when a place is free."""
     assert watched(strategy, 8, timeout=100) == seconds
+
+
+def test_nobody_is_watched_for_more_than_a_month() -> None:
+    strategy = Strategy(bake=600_000, canary=40, max_parallel=1)
+    assert watched(strategy, 41, timeout=86_400) == LONGEST_WATCH
+
+
+def test_the_last_batch_is_watched_for_its_guard_alone() -> None:
+    for guard in (0, 50):
+        story = Story(of(Strategy(max_parallel=1, bake=60, guard=guard), named(2)))
+        story.complete("i0")
+        story.after(60)
+        story.prepare("i1")
+        assert [one.watch for one in activated(story)] == [guard]
+
+
+def test_a_batch_that_begins_to_bake_is_watched_until_it_has() -> None:
+    """However long it took: a pause in the middle of it may have lasted for hours."""
+    story = Story(of(Strategy(canary=2, max_parallel=1, bake=600), named(4)))
+    story.complete("i0")
+    assert watches_on(story) == []
+    story.do(PauseAsked())
+    story.after(7200, ResumeAsked())
+    story.complete("i1")
+    assert watches_on(story) == [("i0", 600), ("i1", 600)]
+    for one in activated(story):
+        assert (one.attempt, one.digest, one.time_left) == (1, DIGEST, 0)
+    story.after(1)
+    story.tick()
+    assert story.commands() == []
+
+
+def test_what_was_not_switched_is_not_watched_in_the_bake() -> None:
+    story = Story(of(Strategy(canary=3, bake=60, max_failures=3), named(4)))
+    story.say(HEALTHY.model_copy(update={"step": AgentStep.PREPARED}), "i0")
+    story.fail("i1")
+    story.complete("i2")
+    assert watches_on(story) == [("i2", 60)]
+
+
+def test_an_agent_that_is_back_in_the_bake_is_told_to_watch_for_the_rest_of_it() -> None:
+    story = Story(of(Strategy(max_parallel=1, bake=60), named(3)))
+    story.complete("i0")
+    story.after(20)
+    story.back("i0")
+    assert watches_on(story) == [("i0", 40)]
+    story.after(40)
+    story.back("i0")
+    assert watches_on(story) == [], "it has baked"
+    story.complete("i1")
+    story.back("i0")
+    assert watches_on(story) == [], "another batch bakes"
+    story.back("i1")
+    assert watches_on(story) == [("i1", 60)]
+
+
+def test_its_answer_to_that_changes_nothing() -> None:
+    story = Story(of(Strategy(max_parallel=1, bake=60), named(3)))
+    story.complete("i0")
+    before = story.task
+    story.say(HEALTHY, "i0")
+    assert story.task is not before
+    assert story.task == before
+    assert (story.last.changed, story.last.effects) == ((), ())
+
+
+def test_after_a_restart_a_batch_bakes_until_agents_could_have_told() -> None:
+    story = Story(of(Strategy(canary=1, bake=60), named(3)))
+    story.complete("i0")
+    story.seconds = 120
+    story.task = restarted(story.task, at(150).steady)
+    assert [wake.at for wake in wakes(story.task)] == [at(150).steady]
+    story.tick()
+    assert story.told_to_prepare() == []
+    story.back("i0")
+    assert watches_on(story) == [("i0", 30)]
+    story.regress("i0")
+    assert story.task.stopped == "the canary failed: i0"
+
+
+def test_a_restart_shortens_no_bake_and_begins_none() -> None:
+    story = Story(of(Strategy(canary=1, bake=600), named(3)))
+    assert restarted(story.task, at(150).steady) is story.task
+    story.complete("i0")
+    assert restarted(story.task, at(150).steady) == story.task
 
 
 # ---- a task that has ended -----------------------------------------------------

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.happenings import CancelAsked, Event, Said, Send, Tick
-from coordinator.core.rollout import PUT_BACK_GRACE, step
+from coordinator.core.rollout import step
 from coordinator.core.task import Task
 from protocol.messages import Ended, Result
 from protocol.messages import Step as AgentStep

@@ -10,8 +10,8 @@ import pytest
 
 from coordinator.core import longest as counting
 from coordinator.core import windows
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.longest import LOOKS, Longest, longest
-from coordinator.core.rollout import PUT_BACK_GRACE
 from protocol.strategy import Strategy, Window
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.happenings import Begin, Said, Tick, Unblocked, Wake
 from coordinator.core.retries import pause_before
-from coordinator.core.rollout import PUT_BACK_GRACE, step
+from coordinator.core.rollout import step
 from coordinator.core.task import Assignment, Moment
 from protocol.messages import Activate, Cancel, Prepare, Prepared, Taken
 from protocol.states import Phase, TaskState

@@ -22,8 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.happenings import Begin, CancelAsked, Connected, Event, Said, Send, Tick
-from coordinator.core.rollout import PUT_BACK_GRACE, step, wakes
+from coordinator.core.rollout import step, wakes
 from coordinator.core.task import Moment, Task
 from protocol.messages import (
     Activate,

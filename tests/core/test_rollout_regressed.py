@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from coordinator.core.happenings import CancelAsked, Connected, Event, Said, Tick
+from coordinator.core.happenings import CancelAsked, Connected, Event, Said, TakeBack, Tick
 from coordinator.core.rollout import step, wakes
 from coordinator.core.task import Task
 from protocol.messages import Ended, Prepared, Regressed, Taken
 from protocol.states import ASSIGNMENT, TASK, Happening, Phase, Receipt, TaskState
+from protocol.strategy import Strategy
 from tests.parts.rollouts import DIGEST, HEALTHY, at, begun, failure, phase, prepared
+from tests.parts.rollouts_by_strategy import OLD
 
-FELL_SICK = Regressed(message="health check answered 500", digest=DIGEST)
+FELL_SICK = Regressed(message="health check answered 500", digest=DIGEST, after=5)
 REASON = "healthy at first, then: health check answered 500"
 
 
 def completed(*names: str) -> Task:
     says = [Said(name, 1, HEALTHY) for name in names]
-    return step(prepared(*names), says, at(2)).task
+    return step(guarded(*names), says, at(2)).task
+
+
+def guarded(*names: str) -> Task:
+    """Told to switch, and guarded afterwards."""
+    task = replace(prepared(*names), strategy=Strategy(guard=60))
+    parts = {name: replace(part, ran=OLD) for name, part in task.assignments.items()}
+    return replace(task, assignments=parts)
 
 
 def regressed(*names: str) -> Task:
@@ -34,7 +45,7 @@ def test_what_had_completed_fails_with_what_the_host_saw() -> None:
     assert done.task.state is TaskState.FAILED
     assert (done.task.progress.completed, done.task.progress.failed) == (1, 1)
     assert done.task.completed_at == at(2).wall
-    assert not done.effects
+    assert done.effects == (TakeBack(("a",), "guard"),)
     assert not [*wakes(done.task)]
 
 
@@ -96,7 +107,7 @@ def test_another_attempt_regresses_nothing() -> None:
 
 def test_a_correction_that_completed_it_may_regress() -> None:
     """Counted as failed by the time, told later to be healthy, and no more since."""
-    late = step(prepared("a"), [Tick("a", connected=False)], at(301)).task
+    late = step(guarded("a"), [Tick("a", connected=False)], at(301)).task
     assert phase(late) is Phase.FAILED
     told = step(late, [Said("a", 1, HEALTHY), Said("a", 1, FELL_SICK)], at(400)).task
     assert (phase(told), told.assignments["a"].error) == (Phase.FAILED, REASON)
@@ -104,7 +115,7 @@ def test_a_correction_that_completed_it_may_regress() -> None:
 
 
 def test_a_cancellation_that_came_too_late_stays_so() -> None:
-    asked = step(prepared("a"), [CancelAsked(frozenset({"a"}))], at(2)).task
+    asked = step(guarded("a"), [CancelAsked(frozenset({"a"}))], at(2)).task
     told = step(asked, [Said("a", 1, HEALTHY), Said("a", 1, FELL_SICK)], at(3)).task
     assert told.assignments["a"].receipt is Receipt.TOO_LATE
     assert phase(told) is Phase.FAILED

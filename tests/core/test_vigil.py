@@ -34,6 +34,13 @@ def test_well_until_the_end_passes() -> None:
     assert vigil.probed(160, "").verdict is Verdict.PASSED
 
 
+def test_it_tells_when_the_service_first_looked_unwell() -> None:
+    probes = watched().probed(159, SICK).probed(160, SICK).probed(161, SICK)
+    assert (probes.verdict, probes.failing_since) == (Verdict.FAILED, 159)
+    assert gone(watched().probed(120, "").probed(130, SICK), 131).failing_since == 130
+    assert gone(watched(), 140).failing_since == 140
+
+
 def test_an_end_is_a_regression_at_once() -> None:
     vigil = gone(watched(), 101)
     assert (vigil.verdict, vigil.reason) == (Verdict.FAILED, "exited with status 3")

@@ -21,8 +21,8 @@ from agent.preparer import TELL_BEFORE
 from agent.turns import OPEN_AT_ONCE, UNPACKING_AT_ONCE
 from coordinator.client.settings import ConfigFile
 from coordinator.config import load_settings
+from coordinator.core.commands import PUT_BACK_GRACE
 from coordinator.core.longest import LOOKS
-from coordinator.core.rollout import PUT_BACK_GRACE
 from coordinator.store.tables import metadata
 from protocol.messages import Step
 from protocol.room import ROOM

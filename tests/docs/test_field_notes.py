@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from agent.core.swap import MOST_RECOVERIES
-from coordinator.core.rollout import PUT_BACK_GRACE
+from coordinator.core.commands import PUT_BACK_GRACE
 from tests.docs.pages import rows, written_tests
 
 PAGE = "docs/field-notes.md"

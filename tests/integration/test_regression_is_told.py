@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from protocol.messages import (
 )
 from protocol.models import AssignmentStatus, DeployParams, DeployStatus
 from protocol.states import InstanceStatus, Phase, TaskState
+from protocol.strategy import Strategy
 from tests.parts.coming_in import Line, approved, dialled, serving
 from tests.parts.waiting import until
 
@@ -34,7 +35,7 @@ F = TypeVar("F", bound=Frame)
 
 DIGEST = "ab" * 32
 HEALTHY = Ended(result=Result.SUCCEEDED, step=Step.COMMIT, message="healthy", digest=DIGEST)
-FELL_SICK = Regressed(message="health check answered 500", digest=DIGEST)
+FELL_SICK = Regressed(message="health check answered 500", digest=DIGEST, after=5)
 REASON = "healthy at first, then: health check answered 500"
 
 STATE = InstanceState(
@@ -52,6 +53,7 @@ class Agent:
 
     line: Line
     seq: int = 0
+    heard: list[Frame] = field(default_factory=list)
 
     async def tells(self, event: Taken | Prepared | Ended | Regressed) -> None:
         """Report it, and wait until that is acknowledged."""
@@ -71,6 +73,7 @@ class Agent:
         """The next frame of this kind."""
         while True:
             frame = await self.line.hears()
+            self.heard.append(frame)
             if isinstance(frame, kind):
                 return frame
 
@@ -94,6 +97,7 @@ async def completed(coordinator: Coordinator, agent: Agent) -> None:
             package_url="https://packages.example/v1.tar.gz",
             instances=["instance-1"],
             timeout=300,
+            strategy=Strategy(guard=60),
         )
     )
     await agent.hears(Prepare)

@@ -51,7 +51,7 @@ class Luck:
     has_it: bool = False
     """Whether it runs the new version already."""
     old: bool = False
-    """Whether it is of before 1.3: it knows of no `hold`."""
+    """Whether it is of before 1.3: it knows of no `hold`, and watches nothing."""
     regresses: float | None = None
     """So many seconds after its switch, if it is watched for so long."""
     vanishes: bool = False
@@ -66,6 +66,7 @@ class Host:
 
     name: str
     luck: Luck
+    now: Callable[[], float]
     later: Later
     report: Callable[[str, Report], None]
     vanish: Callable[[str], None]
@@ -77,12 +78,23 @@ class Host:
     runs_new: bool = False
     has_prepared: bool = False
     """Whether it has held the release since it last lost its state."""
+    watched_until: float | None = None
+    """Until when its service is, or was, watched since its last switch."""
+    fell: bool = False
+    """Whether it has told of a regression."""
+    fell_after: float | None = None
+    """How long it had watched by then, if it told so."""
+    _is_sick: bool = False
+    _lapsed: bool = False
     _alarm: int = 0
     _hold: float = 0.0
 
     def hear(self, command: Command) -> None:
         """Take a command, as an agent does."""
         number = command.attempt
+        if isinstance(command, Activate) and command.renews:
+            self._watch_on(command)
+            return
         if self.ended and number <= max(self.ended):
             self._say(max(self.ended), self.ended[max(self.ended)])
             return
@@ -157,9 +169,33 @@ class Host:
             return
         self.step, self.runs_new = AgentStep.COMMIT, True
         self._end(self.attempt, Result.SUCCEEDED)
-        regresses = self.luck.regresses
-        if regresses is not None and regresses <= watch:
-            self._when(regresses, lambda: self._say(self.attempt, _FELL_SICK))
+        if watch and not self.luck.old:
+            self.watched_until = self.now() + watch
+        if self.luck.regresses is not None:
+            self._when(self.luck.regresses, self._falls_sick)
+
+    def _falls_sick(self) -> None:
+        self._is_sick = True
+        if self.watched_until is not None and self.now() <= self.watched_until:
+            self._tell_of_it(None if self._lapsed else self.luck.regresses)
+
+    def _watch_on(self, command: Activate) -> None:
+        """One of before 1.3 is sent nothing; of another attempt nothing is done."""
+        if self.luck.old or command.attempt != max(self.ended, default=0):
+            return
+        self._say(command.attempt, self.ended[command.attempt])
+        if self.step is not None or not self.runs_new or self.fell:
+            return
+        now = self.now()
+        if self.watched_until is None or self.watched_until < now:
+            self._lapsed = True
+        self.watched_until = max(self.watched_until or 0.0, now + command.watch)
+        if self._is_sick:
+            self._tell_of_it(None)
+
+    def _tell_of_it(self, after: float | None) -> None:
+        self.fell, self.fell_after = True, after
+        self._say(self.attempt, Regressed(message=FELL_SICK, digest=DIGEST, after=after))
 
     @property
     def _going(self) -> Attempt:
@@ -186,4 +222,5 @@ class Host:
 
 
 _BEFORE_THE_SWITCH = (AgentStep.PREPARE, AgentStep.PREPARED)
-_FELL_SICK = Regressed(message="so it fell back", digest=DIGEST)
+FELL_SICK = "so it fell back"
+"""What hosts say of it."""

@@ -6,6 +6,7 @@ then the task comes from its rows, its timers from `wakes`, and agents connect a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from coordinator.core.happenings import (
     Tick,
     Wake,
 )
-from coordinator.core.rollout import Step, step, wakes
+from coordinator.core.rollout import Step, restarted, step, wakes
 from coordinator.core.task import Task
 from coordinator.core.waits import waits_for
 from protocol.messages import Command
@@ -40,6 +41,9 @@ from tests.parts.saved import saved
 PATIENCE = 50.0
 """Seconds after which somebody promotes what waits for it."""
 
+
+RETURNS = 15.0
+"""Seconds after a restart by which all agents that are there have come back."""
 
 LONG = 500.0
 """Seconds for which an agent that vanishes is silent."""
@@ -73,6 +77,7 @@ class Imagined:
         timeout: int = 60,
         retry_count: int = 1,
         silent: bool = False,
+        metadata: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.now = 0.0
         self._order = order
@@ -89,13 +94,18 @@ class Imagined:
         self.steps = 0
         self.sent_back: list[TakeBack] = []
         self.hosts = {
-            name: Host(name, luck, self._later, self._told, self._vanish)
+            name: Host(name, luck, lambda: self.now, self._later, self._told, self._vanish)
             for name, luck in lucks.items()
         }
         self._away = {name: list(luck.away) for name, luck in lucks.items()}
         ran = {name: OLD if luck.ran else None for name, luck in lucks.items()}
         self.task: Task = of(
-            strategy, list(lucks), ran=ran, timeout=timeout, retry_count=retry_count
+            strategy,
+            list(lucks),
+            ran=ran,
+            metadata=metadata,
+            timeout=timeout,
+            retry_count=retry_count,
         )
         self.rules = Rules(self.task, self.hosts, one_by_one=not steering.together, silent=silent)
         self._apply(Begin())
@@ -164,7 +174,7 @@ class Imagined:
 
     def _deliver(self) -> None:
         if self._order is not None and self._steering.together:
-            self._order.shuffle(self._inbox)
+            self._inbox = _shuffled(self._inbox, self._order)
         if self._dies():
             self._restart()
         self._flush()
@@ -189,7 +199,8 @@ class Imagined:
         """
         commands, self._under_way = self._under_way, {}
         for host, command in commands.values():
-            if self._order is not None and self._order.random() < 0.5:
+            arrived = self._order is not None and self._order.random() < 0.5
+            if arrived and self._connected(host.name):
                 host.hear(command)
         events, self._inbox = self._inbox, []
         for one in events:
@@ -198,7 +209,10 @@ class Imagined:
             else:
                 self._inbox.append(one)
         self._restarted = self.now
-        self.task = saved(self.task)
+        heard_by = at(self.now + RETURNS).steady
+        self.task = restarted(saved(self.task), heard_by)
+        if self.task.bake_until is not None:
+            self.rules.heard_by = heard_by
         self._alarms = []
         for wake in wakes(self.task):
             heappush(self._alarms, (self._seconds(wake.at), wake.instance_id))
@@ -287,3 +301,20 @@ class Imagined:
 
     def _seconds(self, steady: float) -> float:
         return max(self.now, steady - at(0).steady)
+
+
+def _shuffled(events: list[Event], order: Random) -> list[Event]:
+    """In any order, but that each agent's reports come in theirs."""
+    own: dict[str, deque[Event]] = {}
+    for event in events:
+        own.setdefault(_whose(event), deque()).append(event)
+    turns = [_whose(event) for event in events]
+    order.shuffle(turns)
+    return [own[name].popleft() for name in turns]
+
+
+def _whose(event: Event) -> str:
+    match event:
+        case Said(name) | Connected(name) | Tick(name):
+            return name
+    return ""

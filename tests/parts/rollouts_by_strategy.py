@@ -62,6 +62,7 @@ class Story:
     def __init__(self, begun: Task) -> None:
         self.task = begun
         self.seconds = 0.0
+        self._switched: dict[str, float] = {}
         self.last: Step
         self.do(Begin())
 
@@ -95,6 +96,8 @@ class Story:
 
     def succeed(self, *names: str) -> Step:
         """These have switched and are healthy."""
+        for name in names:
+            self._switched.setdefault(name, self.seconds)
         return self.say(HEALTHY, *names)
 
     def complete(self, *names: str) -> Step:
@@ -106,9 +109,14 @@ class Story:
         """These fail for good."""
         return self.say(failure(), *names, apart=apart)
 
-    def regress(self, *names: str) -> Step:
-        """These were healthy, and are no more."""
-        return self.say(Regressed(message="it restarted", digest=DIGEST), *names)
+    def regress(self, *names: str, known: bool = True) -> Step:
+        """These were healthy, and are no more; `known`: for how long they were watched."""
+        said = []
+        for name in names:
+            after = self.seconds - self._switched[name] if known else None
+            fell = Regressed(message="it restarted", digest=DIGEST, after=after)
+            said.append(Said(name, self.part(name).attempt, fell))
+        return self.do(*said)
 
     def tick(self, *names: str, connected: bool = True) -> Step:
         """Time has passed for these; for the task itself if none is named."""

@@ -19,7 +19,8 @@ from coordinator.core.windows import opens_at
 from protocol.messages import Activate, Cancel, Prepare
 from protocol.states import TASK, Phase
 from protocol.strategy import Strategy
-from tests.parts.imagined_hosts import Host
+from tests.parts.imagined_hosts import FELL_SICK, Host
+from tests.parts.rollouts import at
 
 BUSY = (Phase.WAITING, Phase.PREPARING, Phase.ACTIVATING)
 
@@ -38,6 +39,8 @@ class Rules:
         self._told_to_prepare: set[str] = set()
         self._told_to_switch: set[str] = set()
         self._last_end: dict[int, float] = {}
+        self.heard_by = 0.0
+        """By when agents have come back after the last restart in the middle of a bake."""
 
     def after_step(self, before: Task, done: Step, now: Moment) -> None:
         """Check what the step has led to."""
@@ -49,6 +52,9 @@ class Rules:
             if not before.assignments[part.instance_id].phase.ended:
                 self._last_end[part.batch] = now.steady
         self._commands_are_allowed(done, now)
+        self._regressions_count_where_they_may(before, done)
+        if task.passed > before.passed and self._strategy.bake:
+            self._it_has_baked(before, now)
         if not self._silent:
             self._nothing_waits_in_silence(task, now)
 
@@ -138,6 +144,27 @@ class Rules:
         if self._strategy.promote == "manual" and self._sizes.canary:
             assert task.promoted_by
 
+    def _regressions_count_where_they_may(self, before: Task, done: Step) -> None:
+        """While the task runs always, and after its end within the guard; that alone takes back."""
+        for part in done.changed:
+            if part.regressed and not before.assignments[part.instance_id].regressed:
+                after, guard = self._hosts[part.instance_id].fell_after, self._strategy.guard
+                within = guard > 0 and after is not None and after <= guard
+                assert part.guarded is within
+                assert within or not before.state.ended
+
+    def _it_has_baked(self, before: Task, now: Moment) -> None:
+        """All that has switched was watched to the end, and could be heard of."""
+        assert before.bake_until is not None
+        assert now.steady >= self.heard_by
+        end = before.bake_until - at(0).steady
+        for part in before.assignments.values():
+            host = self._hosts[part.instance_id]
+            is_there = not (host.luck.old or host.luck.away or host.luck.vanishes)
+            if part.batch == before.passed and part.phase is Phase.COMPLETED and part.let_go:
+                assert host.watched_until is not None or not is_there
+                assert (host.watched_until or end) >= end - 0.001 or not is_there
+
     def _nothing_waits_in_silence(self, task: Task, now: Moment) -> None:
         rollout = waits_for(task, now)
         for part in task.assignments.values():
@@ -163,6 +190,8 @@ class Rules:
         assert all(count == 1 for count in back.values()), "nobody goes back twice"
         for name, host in self._hosts.items():
             part = task.assignments[name]
+            if host.fell:
+                assert part.regressed or FELL_SICK in part.reason
             if host.runs_new:
                 assert part.phase is Phase.COMPLETED or part.regressed
             goes = self._goes_back(task, part, host)
@@ -172,7 +201,7 @@ class Rules:
     def _goes_back(self, task: Task, part: Assignment, host: Host) -> bool:
         if task.stopped and self._strategy.on_failure == "rollback":
             return host.runs_new
-        return bool(self._strategy.guard) and part.regressed
+        return part.guarded
 
 
 def _failed(task: Task, *, unreachable: bool) -> int:

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("batch", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("turn", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("let_go", sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Column("guarded", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("unreachable", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("discards", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("target", sa.JSON()),
