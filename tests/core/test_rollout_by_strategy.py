@@ -7,6 +7,7 @@ agents promise. `make test` runs a few hundred runs, the same each time; `make s
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -18,6 +19,7 @@ from coordinator.core.task import Task
 from protocol.strategy import Strategy, Window
 from tests.parts.imagined_hosts import Attempt, Luck
 from tests.parts.imagined_rollout import Imagined, Steering
+from tests.parts.rollouts import START
 
 TIMEOUT = 60
 FOR_EVER = 10.0**7
@@ -44,11 +46,15 @@ strategies = st.builds(
     prepare=st.sampled_from(["each", "all"]),
     on_failure=st.sampled_from(["stop", "rollback"]),
     guard=st.sampled_from([0, 0, 5, 500]),
+    spread=st.sampled_from([None, None, "zone", "nothing"]),
 )
-with_windows = st.builds(
-    lambda strategy, found: strategy.model_copy(update={"windows": found}),
+with_times = st.builds(
+    lambda strategy, found, start: strategy.model_copy(
+        update={"windows": found, "not_before": start}
+    ),
     strategies,
     st.none() | st.none() | windows,
+    st.sampled_from([None, None, START, START + timedelta(seconds=20), START + timedelta(days=1)]),
 )
 
 seeds = st.integers(0, 2**32)
@@ -79,6 +85,11 @@ class Draw:
         self.names = [f"i{number}" for number in range(count)]
         self._bad = self.random.choice([0.02, 0.2, 0.6])
         self._vanish = self.random.choice([0.0, 0.0, 0.4])
+
+    def metadata(self) -> dict[str, dict[str, str]]:
+        """Some are in no zone."""
+        zones = [{"zone": "a"}, {"zone": "a"}, {"zone": "b"}, {}]
+        return {name: self.random.choice(zones) for name in self.names}
 
     def lucks(self, *, calm: bool = False) -> dict[str, Luck]:
         """`calm`: nothing that depends on when it happens."""
@@ -145,38 +156,53 @@ def run_one(strategy: Strategy | None, seed: int, count: int) -> Task:
         order=draw.random,
         timeout=TIMEOUT,
         retry_count=draw.random.choice([0, 1, 2]),
+        metadata=draw.metadata(),
     ).run()
 
 
-def run_large(strategy: Strategy | None, seed: int, count: int) -> int:
-    """One run of a large fleet, in which all that happens at one time is one step; their number."""
+def run_large(
+    strategy: Strategy | None, seed: int, count: int, *, together: bool = True
+) -> Imagined:
+    """One run of a large fleet; `together`: all that happens at one time is one step."""
     draw = Draw(seed, count)
-    steering = replace(draw.steering(restarts=0.002), together=True, forgets=())
+    steering = replace(draw.steering(restarts=0.002), together=together, forgets=())
     imagined = Imagined(
-        strategy, draw.lucks(), steering, order=draw.random, timeout=TIMEOUT, silent=True
+        strategy,
+        draw.lucks(),
+        steering,
+        order=draw.random,
+        timeout=TIMEOUT,
+        silent=True,
+        metadata=draw.metadata(),
     )
     imagined.run()
-    return imagined.steps
+    return imagined
 
 
-def run_twice(strategy: Strategy | None, seed: int, count: int) -> None:
-    """The same with and without pauses: the same end of each instance, unless a limit stops it.
+def run_thrice(strategy: Strategy | None, seed: int, count: int) -> None:
+    """The same with and without pauses, and with restarts in them: the same end of each instance.
 
-    A stop comes in both or in none; but whom it still finds at work is a matter of time.
+    Unless a limit stops it: a stop comes in all or in none, but whom it still finds at work is a
+    matter of time.
     """
     ends = []
-    for paused in (False, True):
+    for paused, restarts in ((False, 0.0), (True, 0.0), (True, 0.2)):
         draw = Draw(seed, count)
         lucks, retries, pauses = draw.lucks(calm=True), draw.random.choice([0, 1, 2]), draw.pauses()
-        steering = Steering(pauses=pauses if paused else ())
-        ends.append(Imagined(strategy, lucks, steering, timeout=TIMEOUT, retry_count=retries).run())
-    without, with_pauses = ends
-    assert with_pauses.state is without.state
-    assert bool(with_pauses.stopped) == bool(without.stopped)
-    if not without.stopped:
-        for name, part in without.assignments.items():
-            other = with_pauses.assignments[name]
-            assert (other.phase, other.attempt) == (part.phase, part.attempt)
+        steering = Steering(pauses=pauses if paused else (), restarts=restarts)
+        order = draw.random if restarts else None
+        imagined = Imagined(
+            strategy, lucks, steering, order=order, timeout=TIMEOUT, retry_count=retries
+        )
+        ends.append(imagined.run())
+    without, *others = ends
+    for other in others:
+        assert other.state is without.state
+        assert bool(other.stopped) == bool(without.stopped)
+        if not without.stopped:
+            for name, part in without.assignments.items():
+                same = other.assignments[name]
+                assert (same.phase, same.attempt) == (part.phase, part.attempt)
 
 
 def try_many(examples: int, *, fixed: bool, most: int = 12) -> int:
@@ -193,7 +219,7 @@ def try_many(examples: int, *, fixed: bool, most: int = 12) -> int:
     )
 
     @how
-    @given(st.none() | with_windows, seeds, st.integers(1, most))
+    @given(st.none() | with_times, seeds, st.integers(1, most))
     def with_everything(strategy: Strategy | None, seed: int, count: int) -> None:
         nonlocal tried
         tried += 1
@@ -204,7 +230,7 @@ def try_many(examples: int, *, fixed: bool, most: int = 12) -> int:
     def with_and_without_pauses(strategy: Strategy | None, seed: int, count: int) -> None:
         nonlocal tried
         tried += 1
-        run_twice(strategy, seed, count)
+        run_thrice(strategy, seed, count)
 
     with_everything()
     with_and_without_pauses()
@@ -217,4 +243,10 @@ def test_no_order_of_events_breaks_a_rule_of_a_strategy() -> None:
 
 @pytest.mark.parametrize("strategy", LARGE)
 def test_a_large_fleet_keeps_the_same_rules(strategy: Strategy | None) -> None:
-    assert run_large(strategy, 1, 500) > 10
+    assert run_large(strategy, 1, 500).steps > 10
+
+
+def test_a_large_fleet_stops_at_the_exact_count() -> None:
+    """Where everything is a step of its own the rules know who was one too many."""
+    done = run_large(LARGE[1], 1, 300, together=False)
+    assert done.task.stopped.startswith("31 failed, more than max_failures allows")
