@@ -36,7 +36,7 @@ DEFAULT_RETRY_COUNT = 3
 
 INSTANCES_RULE = f"1 to {MAX_INSTANCES} different instance ids"
 TIMEOUT_RULE = "a whole number of seconds from 1 to 86400"
-URL_RULE = "an https:// URL without user info, at most 8000 characters"
+URL_RULE = 'an https:// URL without user info and without ", < and >, at most 8000 characters'
 LIMIT_RULE = "a whole number from 1 to 1000"
 OFFSET_RULE = "a whole number from 0"
 BOOL_RULE = "true or false"
@@ -48,11 +48,14 @@ _PORT = (
 )
 """For the schema: what a program may count on. The check itself takes a little more."""
 
+_NEVER = '"<>\x7f'
+"""No URL holds them, and texts for people tell by them where one ends (`protocol.urls`)."""
+
 
 def check_package_url(url: str) -> str:
     """Return `url` if a package may be fetched from it; else raise ValueError."""
     problem = ValueError(f"must be {URL_RULE}")
-    if len(url) > MAX_URL or not url.isascii() or any(ord(c) <= 0x20 or c == "\x7f" for c in url):
+    if len(url) > MAX_URL or not url.isascii() or any(c <= " " or c in _NEVER for c in url):
         raise problem
     try:
         parts = urlsplit(url)
@@ -85,7 +88,7 @@ PackageUrl = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": f"^https://{_HOST}{_PORT}([/?#][!-~]*)?$",
+            "pattern": f"^https://{_HOST}{_PORT}([/?#][!#-;=?-~]*)?$",
             "maxLength": MAX_URL,
         }
     ),

@@ -13,12 +13,15 @@ CUT: Final = "?…"
 """What stands in the place of a query or a fragment."""
 
 _REST: Final = re.compile(
-    r"""://(?:[^\s/?#"'<>]*@)?  # user info, up to the last @
-        ([^\s?#"'<>]*)          # host and path
-        ([?#][^\s"'<>]*[^\s"'<>:;,.)])?  # query and fragment, without a sentence's own end""",
+    r"""://(?:[^\s/?#"<>]*@)?  # user info, up to the last @
+        ([^\s?#"<>]*)          # host and path
+        ([?#][^\s"<>]*[^\s"'<>:;,.)])?  # query and fragment, without a sentence's own end""",
     re.VERBOSE,
 )
-"""All of a URL but its scheme. It looks at each character a fixed number of times."""
+"""All of a URL but its scheme. It looks at each character a fixed number of times.
+
+What ends a URL here can't stand in one: a `'` can, in its path and in its query.
+"""
 
 
 def without_queries(text: str) -> str:

@@ -17,6 +17,8 @@ NO_URLS: list[Any] = [
     "https://user:secret@packages.example.com/a.tar.gz",
     "https://packages.example.com:0/a.tar.gz",
     "https://packages.example.com/a b",
+    'https://packages.example.com/a"b',
+    "https://packages.example.com/a?b=<c>",
     "ftp://packages.example.com/a.tar.gz",
     "file:///etc/passwd",
     "packages.example.com/a.tar.gz",

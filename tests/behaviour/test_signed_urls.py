@@ -24,7 +24,7 @@ from tests.behaviour.world import Place, World
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.sweep]
 
 MARK = "s1gnature"
-QUERY = f"?X-Signature={MARK}&Expires=60"
+QUERY = f"?as='a.tgz'&X-Signature={MARK}&Expires=60"
 FAULTS = ["missing", "elsewhere", "plain", "round-and-round", "cut-off", "no-archive", "changed"]
 
 

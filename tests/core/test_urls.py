@@ -30,6 +30,9 @@ from tests.integration.test_version_skew import FROM_AGENT
         ("(see https://a/b?s3cret).", "(see https://a/b?…)."),
         ("https://a/b?c=https://d/e?s3cret", "https://a/b?…"),
         ("https://münchen.example/ü?s3cret", "https://münchen.example/ü?…"),
+        ("https://a/it's/b?s3cret", "https://a/it's/b?…"),
+        ("https://a/b?name='c'&sig=s3cret", "https://a/b?…"),
+        ("tried 'https://a/b?s3cret', then gave up", "tried 'https://a/b?…', then gave up"),
     ],
 )  # fmt: skip
 def test_a_query_is_cut_and_the_rest_stays(text: str, shown: str) -> None:
