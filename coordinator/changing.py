@@ -211,6 +211,8 @@ class Changing:
                 digest=params.sha256 or "",
                 force=params.force,
             )
+            if not params.sha256:
+                own = targets.kept_otherwise(rows, version, source.digest)
         now = self._clock.now().wall
         task = Task(
             task_id=f"rollback-{self._new_id()}",

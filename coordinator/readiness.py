@@ -67,7 +67,7 @@ class Readiness:
         target = version or await previous_version(self._store, row, self._service)
         if not target:
             return _Found("no_target", "no other version was ever healthy here")
-        way = await self._ways.to(row, target, await self._digest_of(version))
+        way = await self._ways.to(row, target)
         already = f"runs {target} now; " if row.version == target else ""
         if way.kept is not None:
             ago = age_of(way.kept.proven, self._now.steady)
@@ -78,11 +78,6 @@ class Readiness:
             reason = f"{already}{way.problem}; its last successful task has a URL for it"
             return _Found("from_url", reason, target, way.source.digest)
         return _Found("no_target", f"{already}{way.why_not}", target)
-
-    async def _digest_of(self, version: str) -> str:
-        """What the package of a rollback of all to this version must have; "": any."""
-        source = await self._ways.source(version) if version else None
-        return source.digest if source else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from coordinator.core.returns import switched
 from coordinator.core.task import Target, Task
 from coordinator.ports import InstanceRow, Store
-from coordinator.rollbacks import WaysBack, previous_version
+from coordinator.rollbacks import WaysBack, previous_version, retained
 from protocol.errors import ConflictError
 from protocol.names import PREVIOUS
 from protocol.states import InstanceStatus, Phase
@@ -55,6 +55,19 @@ async def to_previous(store: Store, rows: Sequence[InstanceRow], service: str) -
         else:
             targets.refuse(PREVIOUS, "no other version was ever healthy there", row.instance_id)
     return await _find(store, rows, service, wishes, targets)
+
+
+def kept_otherwise(rows: Sequence[InstanceRow], version: str, digest: str) -> dict[str, Target]:
+    """What those go back to that retain another package of the version than that of the digest.
+
+    A host's own release comes before any URL. `digest` "": every package is taken.
+    """
+    kept = {row.instance_id: retained(row, version, "") for row in rows if digest}
+    return {
+        name: Target(version, digest=release.digest)
+        for name, release in kept.items()
+        if release is not None and release.digest != digest
+    }
 
 
 def touched(task: Task, *, force: bool) -> list[str]:

@@ -83,10 +83,23 @@ async def test_readiness_tells_what_a_rollback_to_the_previous_one_takes(world: 
     await rebuild(world)
     fetched = world.downloads("v1")
 
-    one = await ready(world, place)
-    assert (one.source, one.digest) == ("from_disk", sha256(world.package("v1")))
-    by_version = await ready(world, place, "v1")
-    assert (by_version.source, by_version.digest) == ("from_url", sha256(again(world)))
+    for version in ("", "v1"):
+        one = await ready(world, place, version)
+        assert (one.source, one.digest) == ("from_disk", sha256(world.package("v1")))
 
     assert (await world.rolled_back("@previous", place)).status is TaskState.COMPLETED
     assert (await place.runs(), world.downloads("v1")) == ("v1", fetched)
+
+
+async def test_a_rollback_takes_each_hosts_own_package_before_the_rebuilt_one(world: World) -> None:
+    """Interface section 3, "Rollback": the host's own release, else that of the last task."""
+    keeps, lost = await world.place("v1"), await world.place("v1")
+    await world.deployed("v2", keeps, lost)
+    await damaged(world, lost, "v1")
+    await rebuild(world)
+    fetched = world.downloads("v1")
+
+    assert (await world.rolled_back("v1", keeps, lost)).status is TaskState.COMPLETED
+    assert world.downloads("v1") == fetched + 1
+    rebuilt = [place.agent.root(place.id) / "current" / "BUILT" for place in (keeps, lost)]
+    assert [file.exists() for file in rebuilt] == [False, True]
