@@ -23,7 +23,7 @@ from coordinator.core.evidence import done
 from coordinator.ports import Clock, Store, TokenRow
 from protocol.access import DEFAULT_USES
 from protocol.durable import write_durably
-from protocol.errors import UnauthenticatedError
+from protocol.errors import UnauthenticatedError, UnavailableError
 from protocol.settings import SettingsError
 
 DEFAULT_JOIN_TTL = 3600
@@ -43,6 +43,8 @@ class Tokens:
         """`ca_digest` tells the SHA-256 of the authority's certificate, in hex."""
         self._store = store
         self._clock = clock
+        self._untouched = False
+        """Whether the last use of a token could not be saved: it is logged once."""
         self._ca_digest = ca_digest
 
     async def create(
@@ -99,8 +101,19 @@ class Tokens:
         if row.expires_at is not None and row.expires_at <= now:
             raise UnauthenticatedError("the token has expired")
         if row.last_used_at is None or abs(now - row.last_used_at) >= TOUCH_EVERY:
-            await self._store.touch_token(row.token_id, now)
+            await self._touch(row.token_id, now)
         return row
+
+    async def _touch(self, token_id: str, now: datetime) -> None:
+        """Save when the token was last used, if that can be saved: nobody is refused for it."""
+        try:
+            await self._store.touch_token(token_id, now)
+        except UnavailableError as error:
+            if not self._untouched:
+                _log.warning("when tokens were last used can't be saved: %s", error.message)
+            self._untouched = True
+        else:
+            self._untouched = False
 
     async def ensure_admin(self, path: Path, audit: AuditRow | None = None) -> None:
         """See to it that `path` holds an admin token that the store knows.

@@ -287,8 +287,12 @@ class CoordinatorService(Steering):
     # ---- events ------------------------------------------------------------
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """(+) One event per change, for ever: those after number `after`, or only new ones."""
-        seen = await self._store.last_event() if after is None else after
+        """(+) One event per change, for ever: those after number `after`, or only new ones.
+
+        A number that is still to come, as after a backup was restored, is for new ones, too.
+        """
+        newest = await self._store.last_event()
+        seen = newest if after is None else min(after, newest)
         while True:
             rows = await self._store.events_after(seen)
             for row in rows:

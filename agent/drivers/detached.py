@@ -127,7 +127,10 @@ class DetachedProcess:
             self._forget()
 
     async def state(self) -> ServiceState:
-        """Look at the service; what a dead one left behind is in `detail`."""
+        """Look at the service; what a dead one left behind is in `detail`.
+
+        Raises `StepError` if the system does not let it look.
+        """
         identity = self._identity()
         if identity is None:
             return ServiceState(running=False)
@@ -135,7 +138,8 @@ class DetachedProcess:
         if identity.exists():
             trim(self._log)
             return ServiceState(running=True, generation=generation)
-        await self._settle()
+        with _translated("could not look at the service"):
+            await self._settle()
         detail = _why(identity, self._ending(identity), last_lines(self._log))
         return ServiceState(running=False, generation=generation, detail=detail)
 

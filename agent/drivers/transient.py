@@ -7,6 +7,7 @@ state, the journal its output. The unit is gone after a reboot, like a plain pro
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,8 @@ class TransientUnit:
         if answer.status and not (await systemctl.show(self._unit)).unknown:
             raise StepError(f"unit {self._unit} did not stop: {answer.error}", passing=True)
         await systemctl.reset_failed(self._unit)
-        self._environment_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is stopped, and the next start removes it, too
+            self._environment_file.unlink(missing_ok=True)
 
     async def state(self) -> ServiceState:
         """Look at the unit."""

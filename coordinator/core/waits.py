@@ -167,7 +167,8 @@ def _of_others(
         return Waits("preparation", text, since)
     if task.bake_until is not None:
         until = wall(now, task.bake_until)
-        begun = _wall(now, task.bake_until - strategy.bake)
+        # A restart may have put off the end: it begins now at the latest.
+        begun = min(now.wall, _wall(now, task.bake_until - strategy.bake))
         text = f"{_batch(task, size.canary)} must stay healthy until {rfc3339(until)}"
         return Waits("bake", text, begun, until)
     here = [part for part in left if part.batch <= task.passed]

@@ -61,11 +61,12 @@ def build_app(
     `web.AppRunner(app, **RUN)`.
     """
     closing = asyncio.Event()
-    passed = (every_answer_in_the_envelope, Fairness(limits).turns, Browsers(names, doors).guarded)
+    fairness = Fairness(limits)
+    passed = (every_answer_in_the_envelope, fairness.turns, Browsers(names, doors).guarded)
     app = web.Application(middlewares=passed, client_max_size=MAX_BODY)
     handlers: dict[Answer, Callable[[Route], Handler]] = {
         Answer.ENVELOPE: lambda route: _envelope(doors, route),
-        Answer.EVENTS: lambda route: _events(doors, route, closing, pace),
+        Answer.EVENTS: lambda route: _events(doors, route, fairness, closing, pace),
         Answer.DOCUMENT: lambda route: _document(doors, route),
         Answer.SOCKET: lambda _: agent_endpoint,
     }
@@ -112,20 +113,23 @@ def _envelope(doors: Doors, route: Route) -> Handler:
     return serve
 
 
-def _events(doors: Doors, route: Route, closing: asyncio.Event, pace: Pace) -> Handler:
+def _events(
+    doors: Doors, route: Route, fairness: Fairness, closing: asyncio.Event, pace: Pace
+) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         caller = await admit(doors, request, route)
         params = await read_params(request, route)
         if not isinstance(params, EventsParams):
             raise TypeError(f"{route.name} takes {EventsParams.__name__}")
-        return await serve_events(
-            request,
-            doors.on_behalf_of(caller).events(starting_point(request, params)),
-            admitted=lambda: admit(doors, request, route),
-            token_ended=lambda: doors.token_ended(caller),
-            closing=closing,
-            pace=pace,
-        )
+        with fairness.stream(request):
+            return await serve_events(
+                request,
+                doors.on_behalf_of(caller).events(starting_point(request, params)),
+                admitted=lambda: admit(doors, request, route),
+                token_ended=lambda: doors.token_ended(caller),
+                closing=closing,
+                pace=pace,
+            )
 
     return serve
 

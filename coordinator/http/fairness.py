@@ -7,8 +7,9 @@ its length, too: it took as long to make. Nothing here knows what is asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,8 @@ class RequestLimits:
     priced: int = 65_536
     at_once: int = 2
     """Requests that are worked on together: who is slow to answer has no long queue, either."""
+    streams: int = 32
+    """Streams of events that are open together: each change is read once for each of them."""
     patience: float = 5.0
     """Seconds that a request waits for its turn before it is refused."""
 
@@ -57,6 +60,7 @@ class Fairness:
         self._known = Shares(limits.known)
         self._strangers = Shares(limits.strangers)
         self._places: dict[str, _Places] = {}
+        self._streams: Counter[str] = Counter()
 
     @web.middleware
     async def turns(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -90,6 +94,22 @@ class Fairness:
             place.asked_for -= 1
             if not place.asked_for:
                 del self._places[asker]
+
+    @contextmanager
+    def stream(self, request: web.Request) -> Iterator[None]:
+        """One of the asker's streams of events, once it is known who asks."""
+        _, asker = self._share_of(request)
+        if self._streams[asker] >= self._limits.streams:
+            raise UnavailableError(
+                f"too many streams of events: {self._limits.streams} of yours are open already"
+            )
+        self._streams[asker] += 1
+        try:
+            yield
+        finally:
+            self._streams[asker] -= 1
+            if not self._streams[asker]:
+                del self._streams[asker]
 
     def _share_of(self, request: web.Request) -> tuple[Shares, str]:
         visitor = visitor_of(request.transport)

@@ -12,7 +12,9 @@ from tempfile import TemporaryDirectory
 import pytest
 import pytest_asyncio
 
+from coordinator.client import AsyncClient
 from protocol import __version__
+from protocol.access import TokenParams
 from protocol.errors import UnavailableError
 from protocol.states import TaskState
 from tests.behaviour.conftest import IN_MEMORY
@@ -91,3 +93,18 @@ async def test_a_live_picture_that_can_not_be_saved_is_degraded_and_says_what_is
             assert (await world.deployed("v1", place)).status is TaskState.COMPLETED
             health = await world.door.get_system_health()
             assert (health.status, health.cache) == ("healthy", "ok")
+
+
+async def test_who_asks_is_answered_though_the_use_of_the_token_cannot_be_saved(
+    breakable: Site,
+) -> None:
+    made = await breakable.coordinator.create_token(TokenParams(role="viewer"))
+    with closing(sqlite3.connect(breakable.folder / "coordinator" / "coordinator.db")) as database:
+        database.execute(
+            "CREATE TRIGGER t BEFORE UPDATE ON tokens BEGIN INSERT INTO nowhere VALUES (1); END"
+        )
+    async with AsyncClient(breakable.url, made.secret, breakable.ca_file) as viewer:
+        for _ in range(2):
+            assert (await viewer.get_system_health()).status == "healthy"
+    listed = (await breakable.coordinator.list_tokens()).tokens
+    assert [one.last_used_at for one in listed if one.token_id == made.token_id] == [None]

@@ -9,6 +9,7 @@ import pytest
 
 from coordinator.core.happenings import PauseAsked, ResumeAsked
 from coordinator.core.retries import pause_before
+from coordinator.core.rollout import restarted
 from coordinator.core.waits import Waits, part_waits_for
 from protocol.messages import Taken
 from protocol.states import Phase
@@ -134,6 +135,16 @@ def test_a_bake() -> None:
     expected = Waits("bake", text, START + 5 * SECOND, START + 65 * SECOND)
     assert waits(story) == expected
     assert part(story, "i1") == expected
+
+
+def test_a_bake_that_a_restart_has_put_off_began_by_now() -> None:
+    story = Story(of(Strategy(canary=1, bake=60), named(3)))
+    story.after(5)
+    story.complete("i0")
+    story.task = restarted(story.task, at(story.seconds).steady + 90)
+    baking = waits(story)
+    assert baking.since == START + 5 * SECOND
+    assert baking.until == START + 95 * SECOND
 
 
 def test_a_place() -> None:

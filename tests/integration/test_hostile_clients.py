@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from coordinator.pki import Authority
 from protocol.bucket import Rate
 from tests.lab.storm import join
 from tests.parts.raw_websocket import RawWebsocket
-from tests.parts.small_room import answer, bearer, ends, request, room
+from tests.parts.small_room import Room, answer, bearer, ends, request, room
 from tests.parts.waiting import until
 
 SOON = GateLimits(handshake=0.5, stay=0.5, stall=0.5)
@@ -208,6 +209,30 @@ async def test_the_others_do_not_wait_for_who_asks_too_often(tmp_path: Path) -> 
         assert (await answer(reader))[0] == 200
         greedy.close()
         writer.close()
+
+
+async def test_streams_of_one_token_are_counted_while_they_are_open(tmp_path: Path) -> None:
+    async with room(tmp_path, Limits(requests=RequestLimits(streams=2))) as at:
+        viewer = await at.token("viewer")
+        async with stream(at, viewer) as first, stream(at, viewer) as second:
+            assert (first, second) == (200, 200)
+            async with stream(at, viewer) as third, stream(at, at.admin) as anothers:
+                assert (third, anothers) == (503, 200)
+
+        async def again() -> int:
+            async with stream(at, viewer) as status:
+                return status
+
+        await until(again, lambda status: status == 200, every=0.05)
+
+
+@contextlib.asynccontextmanager
+async def stream(at: Room, token: str) -> AsyncIterator[int]:
+    """Ask for the events, and read no further than the status."""
+    reader, writer = await at.dial()
+    writer.write(request("/v1/events", bearer(token)))
+    yield int((await reader.readline()).split()[1])
+    writer.transport.abort()
 
 
 async def test_a_pipeline_of_requests_takes_no_room(tmp_path: Path) -> None:

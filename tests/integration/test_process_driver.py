@@ -227,6 +227,21 @@ async def test_stop_gives_sigterm_and_lets_the_service_finish(
     assert (release / "finished").read_text() == "done\n"
 
 
+async def test_what_the_system_lets_nobody_look_at_is_a_failed_step(
+    release: Path, make_driver: MakeDriver, tmp_path: Path
+) -> None:
+    script(release, "serve", "exit 1")
+    driver = make_driver("./serve")
+    await driver.start(release, {})
+    await until_ended(driver)
+    (lock,) = (tmp_path / "state").rglob("lock")
+    lock.unlink()
+    lock.symlink_to(lock)
+    with pytest.raises(StepError, match=r"^could not look at the service: .*symbolic links"):
+        await driver.state()
+    lock.unlink()
+
+
 async def test_stop_kills_what_ignores_sigterm_and_all_its_children(
     release: Path, make_driver: MakeDriver
 ) -> None:

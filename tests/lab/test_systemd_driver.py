@@ -401,3 +401,16 @@ async def written(path: Path) -> str:
 
 def _text(path: Path) -> str | None:
     return path.read_text() if path.exists() else None
+
+
+async def test_a_command_is_stopped_though_its_environment_can_not_be_removed(
+    release_host: SystemdHost,
+) -> None:
+    driver = command("./serve", under_systemd=True)
+    await order(release_host, driver, "start")
+    (file,) = release_host.files("/var/lib/ferryman-agent/drivers").rglob("environment")
+    file.unlink()
+    file.mkdir()
+    stopped, state = await order(release_host, driver, "stop", "state")
+    assert (stopped, state) == (None, [False, "", ""])
+    file.rmdir()
