@@ -206,12 +206,15 @@ def run_thrice(strategy: Strategy | None, seed: int, count: int) -> None:
 
 
 def try_many(examples: int, *, fixed: bool, most: int = 12) -> int:
-    """Run so many of each kind, and return how many ran in all."""
+    """Run so many of each kind, and return how many ran in all.
+
+    `fixed`: always the same ones; else others each time, but on CI, as its profile has it.
+    """
     tried = 0
     how = settings(
         max_examples=examples,
         phases=[Trying.generate],
-        derandomize=fixed,
+        derandomize=fixed or settings().derandomize,
         deadline=None,
         database=None,
         print_blob=True,

@@ -80,6 +80,9 @@ class Rules:
         assert at_work <= self._sizes.parallel
 
     def _limits_stop_at_the_exact_count(self, before: Task, task: Task) -> None:
+        if task.cancelled_at is not None:
+            assert task.stopped == before.stopped, "what was cancelled ends by that"
+            return
         for limit, unreachable in ((self._sizes.failures, False), (self._sizes.unreachable, True)):
             if limit is None or before.state.ended:
                 continue

@@ -11,7 +11,7 @@ from tests.e2e.test_openapi_for_real import hold
 
 pytestmark = pytest.mark.sweep
 
-EXAMPLES = 10
+EXAMPLES = 6
 FLOOR = 1_000
 
 

@@ -19,7 +19,7 @@ from tests.lab.tally import Tally
 pytestmark = [pytest.mark.sweep, pytest.mark.timeout(600)]
 
 LEAST_RUNS = 6_000
-CPU_SECONDS = 30.0
+CPU_SECONDS = 20.0
 """After them no other fleet of any size is begun, once there were so many."""
 FEWEST_FLEETS = 5
 
@@ -31,9 +31,9 @@ def test_thousands_of_rollouts_break_no_rule(tally: Tally) -> None:
 
 
 def test_larger_fleets_break_no_rule_either(tally: Tally) -> None:
-    tried = try_many(100, fixed=False, most=100)
+    tried = try_many(50, fixed=False, most=100)
     tally(points=tried)
-    assert tried >= 200
+    assert tried >= 100
 
 
 @pytest.mark.parametrize("strategy", LARGE)
