@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.core.evidence import MOST_NAMES, said, text, versions
@@ -22,6 +22,7 @@ anything = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), anything, max_size=60))
 def test_anything_becomes_json_that_is_bounded_and_on_one_line(value: dict[str, Any]) -> None:
     made = said(value)

@@ -14,12 +14,14 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from coordinator.app import LIMITS, Limits
 from coordinator.gate import GateLimits
-from coordinator.http.fairness import RequestLimits
+from coordinator.http.fairness import Fairness, RequestLimits
 from coordinator.pki import Authority
 from protocol.bucket import Rate
+from protocol.errors import UnavailableError
 from tests.lab.storm import join
 from tests.parts.raw_websocket import RawWebsocket
 from tests.parts.small_room import Room, answer, bearer, ends, request, room
@@ -219,11 +221,17 @@ async def test_streams_of_one_token_are_counted_while_they_are_open(tmp_path: Pa
             async with stream(at, viewer) as third, stream(at, at.admin) as anothers:
                 assert (third, anothers) == (503, 200)
 
-        async def again() -> int:
-            async with stream(at, viewer) as status:
-                return status
 
-        await until(again, lambda status: status == 200, every=0.05)
+def test_a_stream_that_has_ended_makes_room_for_another() -> None:
+    fairness = Fairness(RequestLimits(streams=1))
+    asked = make_mocked_request("GET", "/v1/events")
+    for _ in range(2):
+        with (
+            fairness.stream(asked),
+            pytest.raises(UnavailableError, match="1 of yours"),
+            fairness.stream(asked),
+        ):
+            pass
 
 
 @contextlib.asynccontextmanager
