@@ -18,8 +18,8 @@ from tests.lab.tally import Tally
 
 pytestmark = [pytest.mark.sweep, pytest.mark.timeout(600)]
 
-LEAST_RUNS = 6_000
-CPU_SECONDS = 20.0
+LEAST_RUNS = 3_000
+CPU_SECONDS = 15.0
 """After them no other fleet of any size is begun, once there were so many."""
 FEWEST_FLEETS = 5
 
