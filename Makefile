@@ -14,7 +14,7 @@ demo: $(READY)  ## the main job on real processes; KEEP=1 leaves the fleet up
 	$(BIN)/python -m tests.demo $(if $(KEEP),--keep)
 
 test: $(READY)  ## all tests but the longer sweeps
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: format lint types layers test  ## what CI runs
 
